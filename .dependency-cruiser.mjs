@@ -17,29 +17,42 @@ const floorRules = FLOORS.map((floor, level) => ({
   comment: 'A file imports from lower floors or from its own folder only.',
   severity: 'error',
   from: { path: matches(floor) },
-  to: { path: matches(FLOORS.slice(level + 1).flat().concat('$^')) },
+  to: {
+    path: matches(
+      FLOORS.slice(level + 1)
+        .flat()
+        .concat('$^'),
+    ),
+  },
 }));
 
-const roomRules = ['discovery', 'payment', 'worker', 'provenance', 'experiment', 'leaderboard', 'localnet', 'transports'].map(
-  (room) => ({
-    name: `room-${room}-is-closed`,
-    comment: 'Rooms of one floor do not import each other: what they share sinks a floor or is handed in.',
-    severity: 'error',
-    from: { path: `^src/${room}/` },
-    to: {
-      path: {
-        discovery: '^src/(payment|worker|provenance)/',
-        payment: '^src/(discovery|worker|provenance)/',
-        worker: '^src/(discovery|payment|provenance)/',
-        provenance: '^src/(discovery|payment|worker)/',
-        experiment: '^src/leaderboard/',
-        leaderboard: '^src/experiment/',
-        localnet: '^src/transports/',
-        transports: '^src/localnet/',
-      }[room],
-    },
-  }),
-);
+const roomRules = [
+  'discovery',
+  'payment',
+  'worker',
+  'provenance',
+  'experiment',
+  'leaderboard',
+  'localnet',
+  'transports',
+].map((room) => ({
+  name: `room-${room}-is-closed`,
+  comment: 'Rooms of one floor do not import each other: what they share sinks a floor or is handed in.',
+  severity: 'error',
+  from: { path: `^src/${room}/` },
+  to: {
+    path: {
+      discovery: '^src/(payment|worker|provenance)/',
+      payment: '^src/(discovery|worker|provenance)/',
+      worker: '^src/(discovery|payment|provenance)/',
+      provenance: '^src/(discovery|payment|worker)/',
+      experiment: '^src/leaderboard/',
+      leaderboard: '^src/experiment/',
+      localnet: '^src/transports/',
+      transports: '^src/localnet/',
+    }[room],
+  },
+}));
 
 export default {
   forbidden: [
@@ -49,7 +62,9 @@ export default {
     {
       name: 'domains-know-no-mcp',
       severity: 'error',
-      from: { path: '^src/(base|net|store|discovery|payment|worker|provenance|experiment|leaderboard|campaign)/|^src/coordinator' },
+      from: {
+        path: '^src/(base|net|store|discovery|payment|worker|provenance|experiment|leaderboard|campaign)/|^src/coordinator',
+      },
       to: { path: 'node_modules/@modelcontextprotocol' },
     },
   ],
