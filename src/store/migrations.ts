@@ -1,0 +1,70 @@
+import { type Kysely, type Migration, type MigrationProvider, sql } from 'kysely';
+
+/** Every change of the schema is a new entry; the text of a published one is never touched. */
+const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
+  '0001-first': [
+    `create table settings (key text primary key, value text not null) strict`,
+    `create table cache (key text primary key, value text not null, stored_at integer not null) strict`,
+    `create table sources (train_hash text primary key, source text not null, created_at integer not null) strict`,
+    `create table quotes (
+      quote_id text primary key, worker_endpoint text not null, worker_id text, terms text not null,
+      created_at integer not null, expires_at integer not null) strict`,
+    `create table experiments (
+      experiment_id text primary key, idempotency_key text not null unique,
+      state text not null, settlement text not null, reason text,
+      train_hash text not null references sources, variant_hash text not null, config text not null,
+      parent_hash text, description text not null, hypothesis text, agent text,
+      worker_request text not null, quote_id text, max_price integer not null,
+      loop_id text, role text not null, round integer,
+      worker_endpoint text, worker_id text, attempt integer not null,
+      val_bpb real, result text, verdict text, judgement text,
+      lease_owner text, lease_until integer not null, epoch integer not null, avoid text not null,
+      created_at integer not null, updated_at integer not null, finished_at integer) strict`,
+    `create index experiments_by_state on experiments (finished_at, lease_until)`,
+    `create index experiments_by_loop on experiments (loop_id, created_at)`,
+    `create index experiments_by_score on experiments (val_bpb) where val_bpb is not null`,
+    `create index experiments_by_time on experiments (created_at)`,
+    `create table attempts (
+      experiment_id text not null references experiments, attempt integer not null,
+      worker_endpoint text not null, worker_id text, chain_id integer not null,
+      payer text, pay_to text, value integer not null, valid_before integer, nonce text unique,
+      terms text not null, state text not null, header text, sends integer not null, first_sent_at integer,
+      from_block integer, payment_tx text, claimed_tx text, reason text,
+      created_at integer not null, updated_at integer not null,
+      primary key (experiment_id, attempt)) strict`,
+    `create index attempts_by_state on attempts (state)`,
+    `create table ledger (
+      entry integer primary key, experiment_id text not null, attempt integer not null, loop_id text,
+      amount integer not null check (amount >= 0), state text not null check (state in ('held', 'spent', 'released')),
+      created_at integer not null, updated_at integer not null,
+      unique (experiment_id, attempt),
+      foreign key (experiment_id, attempt) references attempts) strict`,
+    `create index ledger_by_state on ledger (state, updated_at)`,
+    `create index ledger_by_loop on ledger (loop_id) where loop_id is not null`,
+    `create table replies (
+      reply integer primary key, experiment_id text not null, attempt integer not null,
+      status integer not null, headers text not null, body blob not null, received_at integer not null) strict`,
+    `create index replies_by_experiment on replies (experiment_id, attempt)`,
+    `create table records (
+      seq integer primary key, experiment_id text not null unique, line text not null, created_at integer not null) strict`,
+    `create table loops (
+      loop_id text primary key, state text not null, reason text, root_hash text not null, settings text not null,
+      queue text not null, rounds_done integer not null, insights text not null,
+      created_at integer not null, updated_at integer not null) strict`,
+    `create table slots (worker_endpoint text primary key, experiment_id text not null, until integer not null) strict`,
+  ],
+};
+
+export const migrationProvider: MigrationProvider = {
+  getMigrations: async () =>
+    Object.fromEntries(
+      Object.entries(MIGRATIONS).map(([name, statements]): [string, Migration] => [
+        name,
+        {
+          up: async (db: Kysely<unknown>) => {
+            for (const statement of statements) await sql.raw(statement).execute(db);
+          },
+        },
+      ]),
+    ),
+};

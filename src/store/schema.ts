@@ -1,0 +1,159 @@
+import type { Generated } from 'kysely';
+
+/** Times are Unix milliseconds, amounts atomic USDC below 2^53, structured values JSON text. */
+export interface Schema {
+  settings: SettingsTable;
+  cache: CacheTable;
+  sources: SourcesTable;
+  quotes: QuotesTable;
+  experiments: ExperimentsTable;
+  attempts: AttemptsTable;
+  ledger: LedgerTable;
+  replies: RepliesTable;
+  records: RecordsTable;
+  loops: LoopsTable;
+  slots: SlotsTable;
+}
+
+interface SettingsTable {
+  key: string;
+  value: string;
+}
+
+interface CacheTable {
+  key: string;
+  value: string;
+  stored_at: number;
+}
+
+interface SourcesTable {
+  train_hash: string;
+  source: string;
+  created_at: number;
+}
+
+interface QuotesTable {
+  quote_id: string;
+  worker_endpoint: string;
+  worker_id: string | null;
+  /** The normalised terms that the caller saw and consents to. */
+  terms: string;
+  created_at: number;
+  expires_at: number;
+}
+
+interface ExperimentsTable {
+  experiment_id: string;
+  idempotency_key: string;
+  state: string;
+  settlement: string;
+  reason: string | null;
+  train_hash: string;
+  variant_hash: string;
+  config: string;
+  /** train_hash of the source that the variant was made from; null for a source of its own. */
+  parent_hash: string | null;
+  description: string;
+  hypothesis: string | null;
+  agent: string | null;
+  /** What the caller asked for: an endpoint, or `auto`. */
+  worker_request: string;
+  quote_id: string | null;
+  max_price: number;
+  loop_id: string | null;
+  /** `single`, `baseline` or `round`. */
+  role: string;
+  round: number | null;
+  worker_endpoint: string | null;
+  worker_id: string | null;
+  attempt: number;
+  val_bpb: number | null;
+  result: string | null;
+  verdict: string | null;
+  judgement: string | null;
+  lease_owner: string | null;
+  lease_until: number;
+  epoch: number;
+  /** Workers that refused this experiment for now, with the time at which they may be asked again. */
+  avoid: string;
+  created_at: number;
+  updated_at: number;
+  finished_at: number | null;
+}
+
+interface AttemptsTable {
+  experiment_id: string;
+  attempt: number;
+  worker_endpoint: string;
+  worker_id: string | null;
+  chain_id: number;
+  /** Null for a worker that asks for no payment, as are all fields of the authorization below. */
+  payer: string | null;
+  pay_to: string | null;
+  value: number;
+  valid_before: number | null;
+  nonce: string | null;
+  /** The chosen offer and its envelope as received. */
+  terms: string;
+  state: string;
+  /** A bearer instrument: never leaves the store but to the worker. */
+  header: string | null;
+  sends: number;
+  first_sent_at: number | null;
+  /** Block at which the chain stood when the intent was written: where the search for its settlement starts. */
+  from_block: number | null;
+  payment_tx: string | null;
+  claimed_tx: string | null;
+  reason: string | null;
+  created_at: number;
+  updated_at: number;
+}
+
+interface LedgerTable {
+  entry: Generated<number>;
+  experiment_id: string;
+  attempt: number;
+  loop_id: string | null;
+  amount: number;
+  /** `held`, `spent` or `released`. */
+  state: string;
+  created_at: number;
+  updated_at: number;
+}
+
+interface RepliesTable {
+  reply: Generated<number>;
+  experiment_id: string;
+  attempt: number;
+  status: number;
+  headers: string;
+  body: Uint8Array;
+  received_at: number;
+}
+
+interface RecordsTable {
+  seq: Generated<number>;
+  experiment_id: string;
+  line: string;
+  created_at: number;
+}
+
+interface LoopsTable {
+  loop_id: string;
+  state: string;
+  reason: string | null;
+  root_hash: string;
+  settings: string;
+  /** Proposals that wait for their turn. */
+  queue: string;
+  rounds_done: number;
+  insights: string;
+  created_at: number;
+  updated_at: number;
+}
+
+interface SlotsTable {
+  worker_endpoint: string;
+  experiment_id: string;
+  until: number;
+}
