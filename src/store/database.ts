@@ -40,15 +40,13 @@ export async function openDatabase(dataDir: string): Promise<Db> {
 
 function connect<T>(file: string): KyselyDatabase<T> {
   return new Kysely<T>({
-    dialect: new SharedSqliteDialect({
-      database: async () => {
-        const database = new Libsql(file, { timeout: 50 });
-        // WAL loses commits between processes with the SQLite that this driver carries; the mode stays in the file.
-        for (const pragma of ['journal_mode = truncate', 'synchronous = full', 'foreign_keys = on']) {
-          await retryWhileBusy(() => database.exec(`pragma ${pragma}`));
-        }
-        return database;
-      },
+    dialect: new SharedSqliteDialect(async () => {
+      const database = new Libsql(file, { timeout: 10 });
+      // WAL loses commits between processes with the SQLite that this driver carries.
+      for (const pragma of ['journal_mode = truncate', 'synchronous = full', 'foreign_keys = on']) {
+        await retryWhileBusy(() => database.exec(`pragma ${pragma}`));
+      }
+      return database;
     }),
   });
 }
