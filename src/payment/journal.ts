@@ -1,0 +1,291 @@
+import * as z from 'zod';
+import { findChain } from '../base/chains.ts';
+import { JsonObject, readJson } from '../base/json.ts';
+import { type AtomicUsdc, atomicUsdc } from '../base/money.ts';
+import type { Db, Trx } from '../store/database.ts';
+import { type Caps, closeReservation, reserve } from './budget.ts';
+import type { JournaledHeader, JournaledIntent, PaymentIntent } from './intent.ts';
+
+/**
+ * Life of an attempt's authorization (x402.md section 8.3). `free` is an attempt at a worker that asks for no payment.
+ */
+export const ATTEMPT_STATES = ['free', 'intent', 'signed', 'sent', 'claimed', 'settled', 'unpaid'] as const;
+export type AttemptState = (typeof ATTEMPT_STATES)[number];
+
+/** The chosen offer with its envelope, as the payment has to echo them. */
+const StoredTerms = z.object({
+  x402Version: z.union([z.literal(1), z.literal(2)]),
+  network: z.string(),
+  flow: z.enum(['authorization', 'upfront']),
+  isInBody: z.boolean(),
+  envelope: JsonObject,
+  offer: JsonObject,
+});
+export type StoredTerms = z.infer<typeof StoredTerms>;
+
+/** One attempt as the journal has it. The header is left out: only `loadHeader` hands it out. */
+export interface Attempt {
+  readonly experimentId: string;
+  readonly attempt: number;
+  readonly workerEndpoint: string;
+  readonly workerId: string | null;
+  readonly state: AttemptState;
+  readonly valueAtomic: AtomicUsdc;
+  /** Null for a free worker. */
+  readonly payment: { readonly intent: JournaledIntent; readonly terms: StoredTerms } | null;
+  readonly sends: number;
+  /** Unix milliseconds of the first byte sent; null when none ever was. */
+  readonly firstSentAtMs: number | null;
+  readonly fromBlock: bigint | null;
+  readonly paymentTx: string | null;
+  /** Transaction that the worker's receipt names; a claim. */
+  readonly claimedTx: string | null;
+}
+
+export interface NewAttempt {
+  readonly workerEndpoint: string;
+  readonly workerId: string | null;
+  readonly loopId: string | null;
+}
+
+type JournalRow = Awaited<ReturnType<typeof selectAttempt>>;
+
+function selectAttempt(db: Db | Trx, experimentId: string, attempt: number) {
+  return db
+    .selectFrom('attempts')
+    .selectAll()
+    .where('experiment_id', '=', experimentId)
+    .where('attempt', '=', attempt)
+    .executeTakeFirst();
+}
+
+/**
+ * Writes the intent of an attempt and reserves its price, in the caller's transaction. The intent counts as journaled
+ * only once that transaction is committed: load it with `loadAttempt` afterwards.
+ * @throws OverBudgetError when a cap would be exceeded
+ */
+export async function writeIntent(
+  trx: Trx,
+  target: NewAttempt,
+  intent: PaymentIntent,
+  terms: StoredTerms,
+  fromBlock: bigint | null,
+  caps: Caps,
+  nowMs: number,
+): Promise<void> {
+  await trx
+    .insertInto('attempts')
+    .values({
+      experiment_id: intent.experimentId,
+      attempt: intent.attempt,
+      worker_endpoint: target.workerEndpoint,
+      worker_id: target.workerId,
+      chain_id: intent.chain.chainId,
+      payer: intent.payer,
+      pay_to: intent.payTo,
+      value: Number(intent.valueAtomic),
+      valid_before: intent.validBefore,
+      nonce: intent.nonce,
+      terms: JSON.stringify(terms),
+      state: 'intent' satisfies AttemptState,
+      sends: 0,
+      from_block: fromBlock === null ? null : Number(fromBlock),
+      created_at: nowMs,
+      updated_at: nowMs,
+    })
+    .execute();
+  const { experimentId, attempt, valueAtomic } = intent;
+  await reserve(trx, { experimentId, attempt, loopId: target.loopId, amountAtomic: valueAtomic }, caps, nowMs);
+}
+
+/** Writes an attempt at a worker that asks for no payment. */
+export async function writeFreeAttempt(
+  trx: Trx,
+  experimentId: string,
+  attempt: number,
+  target: NewAttempt,
+  chainId: number,
+  nowMs: number,
+): Promise<void> {
+  await trx
+    .insertInto('attempts')
+    .values({
+      experiment_id: experimentId,
+      attempt,
+      worker_endpoint: target.workerEndpoint,
+      worker_id: target.workerId,
+      chain_id: chainId,
+      value: 0,
+      terms: '{}',
+      state: 'free' satisfies AttemptState,
+      sends: 0,
+      created_at: nowMs,
+      updated_at: nowMs,
+    })
+    .execute();
+}
+
+/** Loads one attempt; what it holds is on disk. */
+export async function loadAttempt(db: Db, experimentId: string, attempt: number): Promise<Attempt | undefined> {
+  const row = await selectAttempt(db, experimentId, attempt);
+  return row && parseRow(row);
+}
+
+/** Loads every attempt of an experiment, oldest first. */
+export async function loadAttempts(db: Db, experimentId: string): Promise<Attempt[]> {
+  const rows = await db
+    .selectFrom('attempts')
+    .selectAll()
+    .where('experiment_id', '=', experimentId)
+    .orderBy('attempt')
+    .execute();
+  return rows.map(parseRow);
+}
+
+function parseRow(row: NonNullable<JournalRow>): Attempt {
+  return {
+    experimentId: row.experiment_id,
+    attempt: row.attempt,
+    workerEndpoint: row.worker_endpoint,
+    workerId: row.worker_id,
+    state: z.enum(ATTEMPT_STATES).parse(row.state),
+    valueAtomic: atomicUsdc(row.value),
+    payment: row.state === 'free' ? null : { intent: parseIntent(row), terms: readJson(StoredTerms, row.terms) },
+    sends: row.sends,
+    firstSentAtMs: row.first_sent_at,
+    fromBlock: row.from_block === null ? null : BigInt(row.from_block),
+    paymentTx: row.payment_tx,
+    claimedTx: row.claimed_tx,
+  };
+}
+
+const Hex = z.templateLiteral(['0x', z.string().regex(/^[0-9a-fA-F]+$/)]);
+const IntentColumns = z.object({ payer: Hex, pay_to: Hex, valid_before: z.int(), nonce: Hex });
+
+function isJournaled(_intent: PaymentIntent): _intent is JournaledIntent {
+  return true;
+}
+
+function parseIntent(row: NonNullable<JournalRow>): JournaledIntent {
+  const columns = IntentColumns.parse(row);
+  const chain = findChain(row.chain_id);
+  if (!chain) throw new RangeError(`the journal names chain ${row.chain_id}, which this version does not know`);
+  const intent: PaymentIntent = {
+    experimentId: row.experiment_id,
+    attempt: row.attempt,
+    chain,
+    payer: columns.payer,
+    payTo: columns.pay_to,
+    valueAtomic: atomicUsdc(row.value),
+    validBefore: columns.valid_before,
+    nonce: columns.nonce,
+  };
+  // The one place that brands: the row was read back from the store, so it is committed.
+  if (!isJournaled(intent)) throw new TypeError('unreachable');
+  return intent;
+}
+
+const StoredHeader = z.object({ name: z.enum(['PAYMENT-SIGNATURE', 'X-PAYMENT']), value: z.string().min(1) });
+
+function isJournaledHeader(_header: z.infer<typeof StoredHeader>): _header is JournaledHeader {
+  return true;
+}
+
+/** Writes the signed header; an attempt that has one keeps it, so that every send carries the same bytes. */
+export async function writeHeader(
+  trx: Trx,
+  experimentId: string,
+  attempt: number,
+  header: z.infer<typeof StoredHeader>,
+  nowMs: number,
+): Promise<void> {
+  await trx
+    .updateTable('attempts')
+    .set({ header: JSON.stringify(header), state: 'signed' satisfies AttemptState, updated_at: nowMs })
+    .where('experiment_id', '=', experimentId)
+    .where('attempt', '=', attempt)
+    .where('state', '=', 'intent' satisfies AttemptState)
+    .execute();
+}
+
+/** Hands out the payment header that is on disk, for the send and nothing else. */
+export async function loadHeader(db: Db, experimentId: string, attempt: number): Promise<JournaledHeader | undefined> {
+  const row = await selectAttempt(db, experimentId, attempt);
+  if (!row?.header) return undefined;
+  const header = readJson(StoredHeader, row.header);
+  return isJournaledHeader(header) ? header : undefined;
+}
+
+/** Notes, before the first byte, that the header is being sent. */
+export async function writeSent(trx: Trx, experimentId: string, attempt: number, nowMs: number): Promise<void> {
+  await trx
+    .updateTable('attempts')
+    .set((eb) => ({
+      state: eb.case().when('state', '=', 'signed').then('sent').else(eb.ref('state')).end(),
+      sends: eb('sends', '+', 1),
+      first_sent_at: eb.fn.coalesce('first_sent_at', eb.val(nowMs)),
+      updated_at: nowMs,
+    }))
+    .where('experiment_id', '=', experimentId)
+    .where('attempt', '=', attempt)
+    .execute();
+}
+
+/** Notes that one send provably reached nobody; the first of them then leaves the authorization unsent. */
+export async function writeNotSent(trx: Trx, experimentId: string, attempt: number, nowMs: number): Promise<void> {
+  await trx
+    .updateTable('attempts')
+    .set((eb) => ({
+      state: eb
+        .case()
+        .when(eb.and([eb('state', '=', 'sent'), eb('sends', '=', 1)]))
+        .then('signed')
+        .else(eb.ref('state'))
+        .end(),
+      first_sent_at: eb.case().when('sends', '=', 1).then(null).else(eb.ref('first_sent_at')).end(),
+      sends: eb('sends', '-', 1),
+      updated_at: nowMs,
+    }))
+    .where('experiment_id', '=', experimentId)
+    .where('attempt', '=', attempt)
+    .execute();
+}
+
+export type AuthorizationOutcome =
+  | { readonly kind: 'settled'; readonly tx: string }
+  | { readonly kind: 'claimed'; readonly tx: string | null }
+  | { readonly kind: 'unpaid'; readonly reason: string };
+
+/** Ends an authorization and its reservation together. A settled one is never changed again. */
+export async function writeOutcome(
+  trx: Trx,
+  experimentId: string,
+  attempt: number,
+  outcome: AuthorizationOutcome,
+  nowMs: number,
+): Promise<void> {
+  await trx
+    .updateTable('attempts')
+    .set({
+      state: outcome.kind,
+      updated_at: nowMs,
+      ...(outcome.kind === 'settled' ? { payment_tx: outcome.tx } : {}),
+      ...(outcome.kind === 'claimed' ? { claimed_tx: outcome.tx } : {}),
+      ...(outcome.kind === 'unpaid' ? { reason: outcome.reason } : {}),
+    })
+    .where('experiment_id', '=', experimentId)
+    .where('attempt', '=', attempt)
+    .where('state', 'not in', ['settled', 'unpaid', 'free'] satisfies AttemptState[])
+    .execute();
+  await closeReservation(trx, experimentId, attempt, outcome.kind === 'unpaid' ? 'released' : 'spent', nowMs);
+}
+
+/** Notes which transaction a worker's receipt names, without believing it. */
+export async function writeClaimedTx(trx: Trx, experimentId: string, attempt: number, tx: string): Promise<void> {
+  await trx
+    .updateTable('attempts')
+    .set({ claimed_tx: tx })
+    .where('experiment_id', '=', experimentId)
+    .where('attempt', '=', attempt)
+    .execute();
+}

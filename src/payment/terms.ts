@@ -1,0 +1,79 @@
+import { decodePaymentRequiredHeader } from '@x402/core/http';
+import * as z from 'zod';
+import { CoordinatorError } from '../base/errors.ts';
+import { JsonObject } from '../base/json.ts';
+
+/** The offers of a 402 as received: validated one by one later, echoed to the worker byte by byte. */
+export interface PaymentTerms {
+  readonly x402Version: 1 | 2;
+  /** The whole document without its offers; a payment echoes `resource` and `extensions` of it. */
+  readonly envelope: JsonObject;
+  readonly offers: readonly unknown[];
+  /** The body repeats the terms: gates that do so may read the payment from `X-PAYMENT` alone (worker-api.md section 5). */
+  readonly isInBody: boolean;
+}
+
+/** A 402 whose terms cannot be paid, whatever their price. */
+export class TermsError extends CoordinatorError {
+  override readonly name = 'TermsError';
+  readonly nextStep = 'Choose another worker: discover_workers lists those that can be paid.';
+  constructor(
+    readonly code: 'terms_unreadable' | 'terms_flat' | 'no_payable_offer',
+    message: string,
+  ) {
+    super(`${message} Nothing was signed or paid.`);
+  }
+}
+
+/** A 402 larger than this is not read (x402.md section 8.1), in bytes. */
+export const MAX_TERMS_BYTES = 65_536;
+
+const Envelope = z.looseObject({
+  x402Version: z.union([z.literal(1), z.literal(2)]),
+  accepts: z.array(z.unknown()).max(100),
+});
+const FlatTerms = z.looseObject({ payTo: z.string(), maxAmountRequired: z.union([z.string(), z.number()]) });
+
+/**
+ * Reads the terms of a 402: v2 from the header or, without one, from the body; v1 from the body.
+ * @throws TermsError when there are none, or they have the flat form of before x402 v1, which is never paid
+ */
+export function parseTerms(headers: Readonly<Record<string, string>>, body: Uint8Array): PaymentTerms {
+  const inBody = parseJson(body);
+  const header = headers['payment-required'];
+  const inHeader = header === undefined ? undefined : decodeHeader(header);
+  for (const document of [inHeader, inBody]) {
+    const envelope = Envelope.safeParse(document);
+    if (!envelope.success) continue;
+    const { accepts, ...rest } = envelope.data;
+    return {
+      x402Version: envelope.data.x402Version,
+      envelope: JsonObject.parse(rest),
+      offers: accepts,
+      isInBody: Envelope.safeParse(inBody).success,
+    };
+  }
+  if (FlatTerms.safeParse(inBody).success) {
+    throw new TermsError(
+      'terms_flat',
+      'The worker asks for money in the flat form of before x402 v1, which carries no verifiable offer.',
+    );
+  }
+  throw new TermsError('terms_unreadable', 'The worker answered 402 without terms that x402 v1 or v2 defines.');
+}
+
+function decodeHeader(header: string): unknown {
+  try {
+    return decodePaymentRequiredHeader(header);
+  } catch {
+    return undefined;
+  }
+}
+
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body));
+  } catch {
+    return undefined;
+  }
+}
