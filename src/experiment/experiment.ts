@@ -1,0 +1,153 @@
+import * as z from 'zod';
+import { isSha256, type Sha256 } from '../base/hash.ts';
+import { ExperimentId } from '../base/ids.ts';
+import { JsonObject, readJson } from '../base/json.ts';
+import { type AtomicUsdc, atomicUsdc } from '../base/money.ts';
+import type { Db, Trx } from '../store/database.ts';
+import { EXPERIMENT_STATES, type ExperimentState, SETTLEMENTS, type Settlement } from './states.ts';
+
+/** Why an experiment is where it is, in our words. */
+export const Reason = z.object({ code: z.string(), text: z.string(), nextStep: z.string().optional() });
+export type Reason = z.infer<typeof Reason>;
+
+/** What is kept of a worker's claim about a run. */
+export const StoredResult = z.object({
+  status: z.enum(['completed', 'failed', 'timeout', 'unknown']),
+  returnCode: z.int().nullable(),
+  durationSeconds: z.number().nullable(),
+  metrics: z.record(z.string(), z.union([z.number(), z.string()])).nullable(),
+  untrustedNote: z.string().nullable(),
+  flags: z.array(z.string()),
+});
+export type StoredResult = z.infer<typeof StoredResult>;
+
+export const VERDICTS = [
+  'BASELINE',
+  'KEEP',
+  'KEEP-SIMPLER',
+  'RETEST',
+  'DISCARD',
+  'FAILED',
+  'INVALID',
+  'SUSPECT',
+] as const;
+export type Verdict = (typeof VERDICTS)[number];
+
+/** A verdict and the numbers that led to it. */
+export const Judgement = z.object({
+  verdict: z.enum(VERDICTS),
+  because: z.string(),
+  championId: z.string().nullable(),
+  /** Champion minus this one: positive is better. */
+  delta: z.number().nullable(),
+  sigma: z.number().nullable(),
+  z: z.number().nullable(),
+});
+export type Judgement = z.infer<typeof Judgement>;
+
+export type Role = 'single' | 'baseline' | 'round';
+
+/** One experiment as the store has it. */
+export interface Experiment {
+  readonly experimentId: ExperimentId;
+  readonly state: ExperimentState;
+  readonly settlement: Settlement;
+  readonly reason: Reason | null;
+  readonly trainHash: Sha256;
+  readonly variantHash: Sha256;
+  readonly config: JsonObject;
+  readonly parentHash: string | null;
+  readonly description: string;
+  readonly hypothesis: string | null;
+  readonly agent: string | null;
+  /** An endpoint, or `auto`. */
+  readonly workerRequest: string;
+  readonly quoteId: string | null;
+  readonly maxPriceAtomic: AtomicUsdc;
+  readonly loopId: string | null;
+  readonly role: Role;
+  readonly round: number | null;
+  readonly workerEndpoint: string | null;
+  readonly workerId: string | null;
+  /** Number of the newest attempt, from 1; 0 before the first. */
+  readonly attempt: number;
+  /** Counts only where `result` is a completed run of exactly this variant. */
+  readonly valBpb: number | null;
+  readonly result: StoredResult | null;
+  readonly judgement: Judgement | null;
+  /** Worker endpoint → Unix milliseconds until which it is not asked again. */
+  readonly avoid: Readonly<Record<string, number>>;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  readonly finishedAtMs: number | null;
+}
+
+const Hash = z.string().refine(isSha256);
+
+const Row = z.object({
+  experiment_id: ExperimentId,
+  state: z.enum(EXPERIMENT_STATES),
+  settlement: z.enum(SETTLEMENTS),
+  train_hash: Hash,
+  variant_hash: Hash,
+  role: z.enum(['single', 'baseline', 'round']),
+});
+
+type ExperimentRow = NonNullable<Awaited<ReturnType<typeof selectExperiment>>>;
+
+function selectExperiment(db: Db | Trx, experimentId: string) {
+  return db.selectFrom('experiments').selectAll().where('experiment_id', '=', experimentId).executeTakeFirst();
+}
+
+/** Reads one row of the table. */
+export function parseExperiment(row: ExperimentRow): Experiment {
+  const checked = Row.parse(row);
+  return {
+    experimentId: checked.experiment_id,
+    state: checked.state,
+    settlement: checked.settlement,
+    reason: row.reason === null ? null : readJson(Reason, row.reason),
+    trainHash: checked.train_hash,
+    variantHash: checked.variant_hash,
+    config: readJson(JsonObject, row.config),
+    parentHash: row.parent_hash,
+    description: row.description,
+    hypothesis: row.hypothesis,
+    agent: row.agent,
+    workerRequest: row.worker_request,
+    quoteId: row.quote_id,
+    maxPriceAtomic: atomicUsdc(row.max_price),
+    loopId: row.loop_id,
+    role: checked.role,
+    round: row.round,
+    workerEndpoint: row.worker_endpoint,
+    workerId: row.worker_id,
+    attempt: row.attempt,
+    valBpb: row.val_bpb,
+    result: row.result === null ? null : readJson(StoredResult, row.result),
+    judgement: row.judgement === null ? null : readJson(Judgement, row.judgement),
+    avoid: readJson(z.record(z.string(), z.number()), row.avoid),
+    createdAtMs: row.created_at,
+    updatedAtMs: row.updated_at,
+    finishedAtMs: row.finished_at,
+  };
+}
+
+/** Loads one experiment. */
+export async function loadExperiment(db: Db | Trx, experimentId: string): Promise<Experiment | undefined> {
+  const row = await selectExperiment(db, experimentId);
+  return row && parseExperiment(row);
+}
+
+/** Loads experiments, newest first. */
+export async function loadExperiments(
+  db: Db,
+  filter: { loopId?: string; isOpen?: boolean; limit: number; beforeMs?: number },
+): Promise<Experiment[]> {
+  let query = db.selectFrom('experiments').selectAll();
+  if (filter.loopId !== undefined) query = query.where('loop_id', '=', filter.loopId);
+  if (filter.isOpen) query = query.where('finished_at', 'is', null);
+  if (filter.beforeMs !== undefined) query = query.where('created_at', '<', filter.beforeMs);
+  const rows = await query.orderBy('created_at', 'desc').orderBy('experiment_id').limit(filter.limit).execute();
+  return rows.map(parseExperiment);
+}

@@ -1,0 +1,162 @@
+import { canonicalJson, sha256 } from '../base/hash.ts';
+import { createExperimentId } from '../base/ids.ts';
+import type { AtomicUsdc } from '../base/money.ts';
+import { saveSource } from '../provenance/sources.ts';
+import type { Db, Trx } from '../store/database.ts';
+import {
+  type Experiment,
+  type Judgement,
+  loadExperiment,
+  type Reason,
+  type Role,
+  type StoredResult,
+} from './experiment.ts';
+import { canTransition, type ExperimentState, isFinal, type Settlement } from './states.ts';
+import type { Variant } from './variant.ts';
+
+/** The right of one process to write to an experiment; every take-over raises the epoch and fences the one before. */
+export interface Lease {
+  readonly experimentId: string;
+  readonly owner: string;
+  readonly epoch: number;
+}
+
+/** Another process has taken the experiment over: this one writes nothing any more. */
+export class LeaseLostError extends Error {
+  override readonly name = 'LeaseLostError';
+}
+
+export interface Draft {
+  readonly variant: Variant;
+  readonly workerRequest: string;
+  readonly quoteId: string | null;
+  readonly maxPriceAtomic: AtomicUsdc;
+  readonly idempotencyKey: string | null;
+  readonly hypothesis: string | null;
+  readonly agent: string | null;
+  readonly loop: { readonly loopId: string; readonly role: Role; readonly round: number | null } | null;
+}
+
+/**
+ * Writes an experiment down, or finds the one that the same key already made: a repeated call never pays again.
+ * @returns the experiment, and whether it is new
+ */
+export async function draftExperiment(
+  db: Db,
+  draft: Draft,
+  nowMs: number,
+): Promise<{ experiment: Experiment; isNew: boolean }> {
+  const { variant } = draft;
+  const key = draft.idempotencyKey ?? defaultKey(draft);
+  return db.transaction().execute(async (trx) => {
+    const known = await trx
+      .selectFrom('experiments')
+      .select('experiment_id')
+      .where('idempotency_key', '=', key)
+      .executeTakeFirst();
+    if (known) return { experiment: await require(trx, known.experiment_id), isNew: false };
+    await saveSource(trx, variant.trainHash, variant.source, nowMs);
+    const experimentId = createExperimentId(new Date(nowMs));
+    await trx
+      .insertInto('experiments')
+      .values({
+        experiment_id: experimentId,
+        idempotency_key: key,
+        state: 'drafted' satisfies ExperimentState,
+        settlement: 'none' satisfies Settlement,
+        train_hash: variant.trainHash,
+        variant_hash: variant.variantHash,
+        config: JSON.stringify(variant.config),
+        parent_hash: variant.parentHash,
+        description: variant.description,
+        hypothesis: draft.hypothesis,
+        agent: draft.agent,
+        worker_request: draft.workerRequest,
+        quote_id: draft.quoteId,
+        max_price: Number(draft.maxPriceAtomic),
+        loop_id: draft.loop?.loopId ?? null,
+        role: draft.loop?.role ?? 'single',
+        round: draft.loop?.round ?? null,
+        attempt: 0,
+        lease_until: 0,
+        epoch: 0,
+        avoid: '{}',
+        created_at: nowMs,
+        updated_at: nowMs,
+      })
+      .execute();
+    return { experiment: await require(trx, experimentId), isNew: true };
+  });
+}
+
+function defaultKey(draft: Draft): string {
+  return sha256(
+    canonicalJson([draft.variant.variantHash, draft.workerRequest, draft.quoteId, draft.loop?.loopId ?? null]),
+  );
+}
+
+async function require(trx: Trx, experimentId: string): Promise<Experiment> {
+  const experiment = await loadExperiment(trx, experimentId);
+  if (!experiment) throw new TypeError(`experiment ${experimentId} vanished`);
+  return experiment;
+}
+
+/** What a transition changes besides the state. */
+export interface Change {
+  readonly settlement?: Settlement;
+  readonly reason?: Reason | null;
+  readonly quoteId?: string;
+  readonly worker?: { readonly endpoint: string; readonly workerId: string | null };
+  readonly attempt?: number;
+  readonly result?: { readonly stored: StoredResult | null; readonly valBpb: number | null };
+  readonly judgement?: Judgement;
+  readonly avoid?: Readonly<Record<string, number>>;
+}
+
+/**
+ * Passes an experiment to another state (or stays in it), together with whatever `also` writes, as one durable step.
+ * @throws LeaseLostError when another process has taken it over; nothing is written then
+ */
+export async function advance(
+  db: Db,
+  lease: Lease,
+  to: ExperimentState,
+  change: Change,
+  nowMs: number,
+  also?: (trx: Trx) => Promise<void>,
+): Promise<Experiment> {
+  return db.transaction().execute(async (trx) => {
+    const current = await loadExperiment(trx, lease.experimentId);
+    if (!current) throw new LeaseLostError(lease.experimentId);
+    if (current.state !== to && !canTransition(current.state, to)) throw new LeaseLostError(`${current.state} → ${to}`);
+    const updated = await trx
+      .updateTable('experiments')
+      .set({ state: to, updated_at: nowMs, ...columnsOf(change), ...(isFinal(to) ? { finished_at: nowMs } : {}) })
+      .where('experiment_id', '=', lease.experimentId)
+      .where('lease_owner', '=', lease.owner)
+      .where('epoch', '=', lease.epoch)
+      .executeTakeFirst();
+    if (updated.numUpdatedRows !== 1n) throw new LeaseLostError(lease.experimentId);
+    await also?.(trx);
+    return require(trx, lease.experimentId);
+  });
+}
+
+function columnsOf(change: Change) {
+  return {
+    ...(change.settlement !== undefined ? { settlement: change.settlement } : {}),
+    ...(change.reason !== undefined ? { reason: change.reason === null ? null : JSON.stringify(change.reason) } : {}),
+    ...(change.quoteId !== undefined ? { quote_id: change.quoteId } : {}),
+    ...(change.worker !== undefined
+      ? { worker_endpoint: change.worker.endpoint, worker_id: change.worker.workerId }
+      : {}),
+    ...(change.attempt !== undefined ? { attempt: change.attempt } : {}),
+    ...(change.result !== undefined
+      ? { result: change.result.stored && JSON.stringify(change.result.stored), val_bpb: change.result.valBpb }
+      : {}),
+    ...(change.judgement !== undefined
+      ? { judgement: JSON.stringify(change.judgement), verdict: change.judgement.verdict }
+      : {}),
+    ...(change.avoid !== undefined ? { avoid: JSON.stringify(change.avoid) } : {}),
+  };
+}
