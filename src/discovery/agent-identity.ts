@@ -1,0 +1,58 @@
+import { findChain, REGISTRIES } from '../base/chains.ts';
+import { readChainId, readTokenId } from './tolerant.ts';
+
+/** One entry of one ERC-8004 identity registry. */
+export interface AgentIdentity {
+  readonly chainId: number;
+  /** Address of the identity registry, lower case. */
+  readonly registry: string;
+  /** ERC-721 token id in decimal; `0` is a valid id. */
+  readonly agentId: string;
+}
+
+/** Chains of the reference deployment (erc8004.md section 10). */
+const MAINNET_IDS: readonly number[] = [
+  1, 8453, 42161, 10, 137, 43114, 56, 143, 534352, 100, 42220, 167000, 59144, 4326, 196, 2741, 5000, 1868, 2345, 1088,
+  295, 1187947933, 360,
+];
+const TESTNET_IDS: readonly number[] = [
+  11155111, 84532, 421614, 11155420, 80002, 43113, 97, 10143, 534351, 10200, 11142220, 167013, 6343, 59141, 1952, 11124,
+  5003, 1946, 48816, 59902, 296, 324705682, 5042002, 11011,
+];
+
+/** The identity registry of a chain in lower case; undefined for chains without the reference deployment. */
+export function findIdentityRegistry(chainId: number): string | undefined {
+  if (MAINNET_IDS.includes(chainId)) return REGISTRIES.mainnet.identity.toLowerCase();
+  return TESTNET_IDS.includes(chainId) ? REGISTRIES.testnet.identity.toLowerCase() : undefined;
+}
+
+/** The worker id: `<chainId>:<registry>:<agentId>`, the form of 8004scan's `agent_id`. */
+export function formatAgentId(agent: AgentIdentity): string {
+  return `${agent.chainId}:${agent.registry}:${agent.agentId}`;
+}
+
+/** A registry address in lower case, or null when it is not 20 bytes. */
+export function readRegistry(value: unknown): string | null {
+  return typeof value === 'string' && /^0x[0-9a-fA-F]{40}$/.test(value) ? value.toLowerCase() : null;
+}
+
+/** Reads an entry of a registration's `registrations` list: `eip155:<chain>:<registry>` and an id. */
+export function parseAgentRegistration(agentRegistry: unknown, agentId: unknown): AgentIdentity | null {
+  if (typeof agentRegistry !== 'string' || agentRegistry.length > 120) return null;
+  const [namespace, chain, address, ...rest] = agentRegistry.trim().split(':');
+  const chainId = readChainId(chain);
+  const registry = readRegistry(address);
+  const id = readTokenId(agentId);
+  if (namespace !== 'eip155' || rest.length > 0 || chainId === null || registry === null || id === null) return null;
+  return { chainId, registry, agentId: id };
+}
+
+/** True when both name the same token of the same registry. */
+export function isSameAgent(a: AgentIdentity, b: AgentIdentity): boolean {
+  return a.chainId === b.chainId && a.registry === b.registry && a.agentId === b.agentId;
+}
+
+/** The chain's common name, such as `base`, else its CAIP-2 name. */
+export function nameChain(chainId: number): string {
+  return findChain(chainId)?.name ?? `eip155:${chainId}`;
+}

@@ -1,0 +1,93 @@
+import type { Clock } from '../base/time.ts';
+import type { HttpClient } from '../net/http.ts';
+import { buildGatewayUrl, DEFAULT_IPFS_GATEWAYS, parseAgentUri } from './agent-uri.ts';
+import type { HostGate } from './host-gate.ts';
+import { Memo } from './memo.ts';
+import type { HiddenReason } from './reasons.ts';
+import { parseRegistration, type Registration } from './registration.ts';
+import { fetchWebJson, isNoDowngrade } from './web-json.ts';
+
+export type RegistrationAnswer =
+  | {
+      readonly ok: true;
+      readonly registration: Registration;
+      /** Who served the document; null for inline documents and IPFS gateways, which speak for nobody. */
+      readonly servedBy: URL | null;
+      /** When we read it, milliseconds since the Unix epoch. */
+      readonly fetchedAtMs: number;
+    }
+  | { readonly ok: false; readonly reason: HiddenReason };
+
+/** One stranger's file, redirects included (8004scan.md section 12). */
+const FETCH_TIMEOUT_MS = 10_000;
+const FRESH_MS = 10 * 60_000;
+const FRESH_NEGATIVE_MS = 60_000;
+
+export interface RegistrationReaderDeps {
+  readonly http: HttpClient;
+  readonly gate: HostGate;
+  readonly clock: Clock;
+  /** Empty: the public ones. */
+  readonly ipfsGateways: readonly string[];
+}
+
+/** Reads registration documents from wherever an agentURI points. */
+export class RegistrationReader {
+  readonly #memo: Memo<RegistrationAnswer>;
+  readonly #gateways: readonly string[];
+
+  constructor(private readonly deps: RegistrationReaderDeps) {
+    this.#memo = new Memo(deps.clock, lifetimeMs);
+    this.#gateways = deps.ipfsGateways.length > 0 ? deps.ipfsGateways : DEFAULT_IPFS_GATEWAYS;
+  }
+
+  /**
+   * Reads the document behind an agentURI; failures are reasons.
+   * @param budgetMs what the caller can wait, milliseconds; gateways share it
+   * @param notBeforeMs answers that were read before this time (Unix epoch) are not used again
+   */
+  async read(uri: string, budgetMs: number, signal: AbortSignal, notBeforeMs = 0): Promise<RegistrationAnswer> {
+    const parsed = parseAgentUri(uri);
+    switch (parsed.kind) {
+      case 'unusable':
+        return { ok: false, reason: parsed.reason };
+      case 'inline':
+        return parsed.result.ok ? this.#parse(parsed.result.value, null) : parsed.result;
+      case 'web':
+        return this.#memo.get(parsed.url.href, () => this.#fetch(parsed.url, FETCH_TIMEOUT_MS, signal), notBeforeMs);
+      case 'ipfs':
+        return this.#memo.get(`ipfs://${parsed.path}`, () => this.#fetchIpfs(parsed.path, budgetMs, signal));
+      default:
+        return parsed satisfies never;
+    }
+  }
+
+  async #fetch(url: URL, timeoutMs: number, signal: AbortSignal): Promise<RegistrationAnswer> {
+    const { http, gate } = this.deps;
+    const answer = await fetchWebJson(http, gate, { url, timeoutMs, signal, mayRedirect: isNoDowngrade });
+    return answer.ok ? this.#parse(answer.value, answer.servedBy) : answer;
+  }
+
+  /** In order; each gets an equal share of the time that is left, since a dead gateway must not use up the call. */
+  async #fetchIpfs(path: string, budgetMs: number, signal: AbortSignal): Promise<RegistrationAnswer> {
+    const timeoutMs = Math.min(FETCH_TIMEOUT_MS, Math.max(200, budgetMs / this.#gateways.length));
+    let last: RegistrationAnswer = { ok: false, reason: 'unreachable' };
+    for (const gateway of this.#gateways) {
+      if (signal.aborted) return { ok: false, reason: 'pending' };
+      const answer = await this.#fetch(new URL(buildGatewayUrl(gateway, path)), timeoutMs, signal);
+      if (answer.ok) return { ...answer, servedBy: null };
+      last = answer;
+    }
+    return last;
+  }
+
+  #parse(document: unknown, servedBy: URL | null): RegistrationAnswer {
+    const result = parseRegistration(document);
+    return result.ok ? { ...result, servedBy, fetchedAtMs: this.deps.clock.nowMs() } : result;
+  }
+}
+
+function lifetimeMs(answer: RegistrationAnswer): number {
+  if (answer.ok) return FRESH_MS;
+  return answer.reason === 'pending' ? 0 : FRESH_NEGATIVE_MS;
+}
