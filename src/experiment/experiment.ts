@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import type { CoordinatorError } from '../base/errors.ts';
 import { isSha256, type Sha256 } from '../base/hash.ts';
 import { ExperimentId } from '../base/ids.ts';
 import { JsonObject, readJson } from '../base/json.ts';
@@ -9,6 +10,11 @@ import { EXPERIMENT_STATES, type ExperimentState, SETTLEMENTS, type Settlement }
 /** Why an experiment is where it is, in our words. */
 export const Reason = z.object({ code: z.string(), text: z.string(), nextStep: z.string().optional() });
 export type Reason = z.infer<typeof Reason>;
+
+/** An error of ours as the reason of an experiment's state. */
+export function toReason(error: CoordinatorError): Reason {
+  return { code: error.code, text: error.message, nextStep: error.nextStep };
+}
 
 /** What is kept of a worker's claim about a run. */
 export const StoredResult = z.object({

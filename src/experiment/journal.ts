@@ -54,7 +54,12 @@ export async function draftExperiment(
       .select('experiment_id')
       .where('idempotency_key', '=', key)
       .executeTakeFirst();
-    if (known) return { experiment: await require(trx, known.experiment_id), isNew: false };
+    if (known) {
+      const experiment = await require(trx, known.experiment_id);
+      if (draft.idempotencyKey !== null || !WITHOUT_PAYMENT.includes(experiment.state))
+        return { experiment, isNew: false };
+      await retireKey(trx, key, experiment.experimentId);
+    }
     await saveSource(trx, variant.trainHash, variant.source, nowMs);
     const experimentId = createExperimentId(new Date(nowMs));
     await trx
@@ -93,6 +98,17 @@ function defaultKey(draft: Draft): string {
   return sha256(
     canonicalJson([draft.variant.variantHash, draft.workerRequest, draft.quoteId, draft.loop?.loopId ?? null]),
   );
+}
+
+/** Ends that cost nothing: what the caller then mends, such as a cap, deserves another try under the same default key. */
+const WITHOUT_PAYMENT: readonly ExperimentState[] = ['refused', 'cancelled', 'unpaid'];
+
+async function retireKey(trx: Trx, key: string, experimentId: string): Promise<void> {
+  await trx
+    .updateTable('experiments')
+    .set({ idempotency_key: `${key}/${experimentId}` })
+    .where('experiment_id', '=', experimentId)
+    .execute();
 }
 
 async function require(trx: Trx, experimentId: string): Promise<Experiment> {

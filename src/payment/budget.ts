@@ -34,7 +34,7 @@ export class OverBudgetError extends CoordinatorError {
   constructor(
     readonly cap: CapName,
     readonly priceAtomic: AtomicUsdc,
-    readonly usedAtomic: AtomicUsdc,
+    readonly usedAtomic: bigint,
     readonly capAtomic: AtomicUsdc,
   ) {
     const used = usedAtomic > 0n ? ` of which ${formatUsd(usedAtomic)} are reserved or spent` : '';
@@ -101,7 +101,7 @@ export async function reserve(
   const all = await sumLedger(trx, nowMs);
   const check = (cap: CapName, usedAtomic: bigint, capAtomic: AtomicUsdc | undefined) => {
     if (capAtomic !== undefined && usedAtomic + entry.amountAtomic > capAtomic) {
-      throw new OverBudgetError(cap, entry.amountAtomic, atomicUsdc(usedAtomic), capAtomic);
+      throw new OverBudgetError(cap, entry.amountAtomic, usedAtomic, capAtomic);
     }
   };
   check('experiment', await sumLive(trx, entry.experimentId), caps.perExperimentAtomic);

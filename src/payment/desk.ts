@@ -2,7 +2,7 @@ import type { Hex } from 'viem';
 import { findChain, type PaymentChain } from '../base/chains.ts';
 import { CoordinatorError } from '../base/errors.ts';
 import type { Sha256 } from '../base/hash.ts';
-import { type AtomicUsdc, atomicUsdc, formatUsd } from '../base/money.ts';
+import { type AtomicUsdc, formatUsd } from '../base/money.ts';
 import type { Clock } from '../base/time.ts';
 import type { Db } from '../store/database.ts';
 import { createPaymentHeader } from './authorize.ts';
@@ -112,16 +112,15 @@ export class PaymentDesk {
    */
   async checkCaps(priceAtomic: AtomicUsdc, maxPriceAtomic: AtomicUsdc): Promise<void> {
     const { caps, db, clock } = this.#options;
-    if (priceAtomic > maxPriceAtomic)
-      throw new OverBudgetError('experiment', priceAtomic, atomicUsdc(0n), maxPriceAtomic);
+    if (priceAtomic > maxPriceAtomic) throw new OverBudgetError('experiment', priceAtomic, 0n, maxPriceAtomic);
     const sums = await sumLedger(db, clock.nowMs());
     const dayAtomic = sums.spentDayAtomic + sums.heldAtomic;
     if (dayAtomic + priceAtomic > caps.rollingDayAtomic) {
-      throw new OverBudgetError('day', priceAtomic, atomicUsdc(dayAtomic), caps.rollingDayAtomic);
+      throw new OverBudgetError('day', priceAtomic, dayAtomic, caps.rollingDayAtomic);
     }
     const allAtomic = sums.spentAtomic + sums.heldAtomic;
     if (caps.lifetimeAtomic !== undefined && allAtomic + priceAtomic > caps.lifetimeAtomic) {
-      throw new OverBudgetError('lifetime', priceAtomic, atomicUsdc(allAtomic), caps.lifetimeAtomic);
+      throw new OverBudgetError('lifetime', priceAtomic, allAtomic, caps.lifetimeAtomic);
     }
   }
 

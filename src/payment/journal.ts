@@ -104,7 +104,6 @@ export async function writeFreeAttempt(
   experimentId: string,
   attempt: number,
   target: NewAttempt,
-  chainId: number,
   nowMs: number,
 ): Promise<void> {
   await trx
@@ -114,7 +113,7 @@ export async function writeFreeAttempt(
       attempt,
       worker_endpoint: target.workerEndpoint,
       worker_id: target.workerId,
-      chain_id: chainId,
+      chain_id: 0,
       value: 0,
       terms: '{}',
       state: 'free' satisfies AttemptState,

@@ -1,0 +1,184 @@
+import { workerExperimentId } from '../base/ids.ts';
+import { type Attempt, loadAttempts, writeOutcome } from '../payment/journal.ts';
+import { parseRunResult } from '../worker/result.ts';
+import type { Drive } from './drive.ts';
+import type { Experiment, Reason } from './experiment.ts';
+import { releaseSlots } from './leases.ts';
+import { dropAttempt } from './pay-step.ts';
+import { saveReply } from './replies.ts';
+import { resend } from './send-step.ts';
+
+/** How often one header is sent at most; a worker that loses it that often will not find it. */
+const MAX_SENDS = 4;
+/** A "busy" costs the worker nothing, so it may be answered more often. */
+const MAX_BUSY_SENDS = 400;
+/** Less window than this is not worth another send, in seconds. */
+const RESEND_WINDOW_SECONDS = 20;
+const MAX_ATTEMPTS = 4;
+const BUSY_PAUSE_MS = 2_000;
+
+/**
+ * One look at an experiment in state `sent` whose answer is missing: asks the worker for the result, the chain for the
+ * money, and then sends again, waits, moves on or ends. Called again until the experiment leaves `sent`.
+ */
+export async function recoverStep(drive: Drive, experiment: Experiment): Promise<void> {
+  const attempt = await drive.loadAttempt(experiment);
+  if (attempt.sends === 0) return recoverUnsent(drive, experiment, attempt);
+  const isBusy = experiment.reason?.code === 'worker_busy';
+  if (isBusy) return recoverBusy(drive, experiment, attempt);
+  const run = await findStoredRun(drive, experiment, attempt);
+  if (run === 'found') return;
+  if (run === 'running') return drive.pause(drive.ports.patience.pollMs);
+  await recoverByChain(drive, experiment, attempt);
+}
+
+/** The header never left: another worker may be taken at once, and the reservation is free. */
+async function recoverUnsent(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
+  const reason = experiment.reason ?? {
+    code: 'worker_unreachable',
+    text: 'The worker could not be reached; nothing was sent.',
+  };
+  await dropAttempt(drive, attempt, reason);
+  await releaseSlots(drive.ports.db, experiment.experimentId);
+  if (experiment.workerRequest !== 'auto') return drive.refuse(reason);
+  await avoidWorker(drive, attempt);
+}
+
+async function recoverBusy(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
+  const { patience } = drive.ports;
+  const waitedMs = drive.nowMs - (attempt.firstSentAtMs ?? drive.nowMs);
+  if (experiment.workerRequest === 'auto' && waitedMs > patience.busyMs && (await mayOverlap(drive, experiment))) {
+    await releaseSlots(drive.ports.db, experiment.experimentId);
+    return avoidWorker(drive, attempt);
+  }
+  await drive.pause(Math.min(BUSY_PAUSE_MS, patience.busyMs));
+  if (drive.signal.aborted) return;
+  if (canResend(drive, attempt, MAX_BUSY_SENDS)) return resend(drive, attempt);
+  const run = await findStoredRun(drive, experiment, attempt);
+  if (run !== 'found') await recoverByChain(drive, experiment, attempt);
+}
+
+/** Whether one more live authorization of this experiment is allowed (design.md section 5, invariant 3). */
+async function mayOverlap(drive: Drive, experiment: Experiment): Promise<boolean> {
+  const attempts = await loadAttempts(drive.ports.db, experiment.experimentId);
+  const live = attempts.filter(({ state }) => state !== 'unpaid' && state !== 'free');
+  return live.length < drive.ports.maxOverlap && attempts.length < MAX_ATTEMPTS;
+}
+
+async function avoidWorker(drive: Drive, attempt: Attempt): Promise<void> {
+  const experiment = await drive.load();
+  await drive.advance('claimed', {
+    reason: experiment.reason,
+    avoid: { ...experiment.avoid, [attempt.workerEndpoint]: drive.nowMs + 10 * 60_000 },
+  });
+}
+
+function canResend(drive: Drive, attempt: Attempt, maxSends: number): boolean {
+  const leftSeconds = attempt.payment
+    ? attempt.payment.intent.validBefore - drive.nowMs / 1000
+    : Number.POSITIVE_INFINITY;
+  return attempt.sends < maxSends && leftSeconds > RESEND_WINDOW_SECONDS;
+}
+
+/** The run is not to be had from the worker now: the chain says whether it was paid for. */
+async function recoverByChain(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
+  const chain = await drive.ports.desk.fetchState(attempt);
+  switch (chain.kind) {
+    case 'cancelled':
+    case 'expired':
+      return endUnpaid(drive, experiment, attempt, chain.kind);
+    case 'settled':
+      await drive.advance('sent', { settlement: 'settled' }, (trx) =>
+        writeOutcome(trx, attempt.experimentId, attempt.attempt, { kind: 'settled', tx: chain.tx }, drive.nowMs),
+      );
+      return waitForPaidResult(drive, attempt);
+    case 'used':
+      await drive.advance('sent', { settlement: 'settled' });
+      return waitForPaidResult(drive, attempt);
+    case 'live':
+    case 'unverifiable':
+      return waitOrResend(drive, experiment, attempt);
+  }
+}
+
+async function waitOrResend(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
+  await drive.pause(drive.ports.patience.pollMs);
+  if (drive.signal.aborted) return;
+  const isRefused = ['payment_refused', 'submission_refused'].includes(experiment.reason?.code ?? '');
+  if (!isRefused && canResend(drive, attempt, MAX_SENDS)) return resend(drive, attempt);
+  if (attempt.payment === null) return endFreeRun(drive, attempt);
+  if (experiment.settlement !== 'unknown') await drive.advance('sent', { settlement: 'unknown' });
+}
+
+/** The worker has no result of a run that is paid: it is looked for a while longer, then honestly lost. */
+async function waitForPaidResult(drive: Drive, attempt: Attempt): Promise<void> {
+  const { patience } = drive.ports;
+  const sinceMs = drive.nowMs - (attempt.firstSentAtMs ?? drive.nowMs);
+  const runMs = attempt.payment ? attempt.payment.intent.validBefore * 1000 - (attempt.firstSentAtMs ?? 0) : 0;
+  if (sinceMs < Math.max(runMs, 0) + patience.lostMs) return drive.pause(patience.pollMs);
+  await drive.advance('lost', {
+    reason: {
+      code: 'result_lost',
+      text: 'The experiment was paid, and the worker neither answered with its result nor has it stored.',
+      nextStep: 'Submit again to another worker; this one is trusted less from now on.',
+    },
+  });
+  await releaseSlots(drive.ports.db, attempt.experimentId);
+}
+
+async function endFreeRun(drive: Drive, attempt: Attempt): Promise<void> {
+  await drive.advance('lost', {
+    reason: { code: 'result_lost', text: 'The worker, which asked for no payment, gave no result.' },
+  });
+  await releaseSlots(drive.ports.db, attempt.experimentId);
+}
+
+/** The chain proves that nobody was paid and nobody can be: the reservation is free and another worker may be tried. */
+async function endUnpaid(drive: Drive, experiment: Experiment, attempt: Attempt, why: string): Promise<void> {
+  const outcome = { kind: 'unpaid', reason: why } as const;
+  const mayTryAgain = experiment.workerRequest === 'auto' && attempt.attempt < MAX_ATTEMPTS;
+  const reason: Reason = {
+    code: 'unpaid',
+    text: `The worker never used its payment; the chain shows that it cannot any more. ${experiment.reason?.text ?? ''}`.trim(),
+    nextStep: 'Submit again, if you like to another worker: nothing was spent.',
+  };
+  await drive.advance(
+    mayTryAgain ? 'claimed' : 'unpaid',
+    { settlement: mayTryAgain ? 'none' : 'unpaid', reason },
+    (trx) => writeOutcome(trx, attempt.experimentId, attempt.attempt, outcome, drive.nowMs),
+  );
+  await releaseSlots(drive.ports.db, experiment.experimentId);
+  if (mayTryAgain) await avoidWorker(drive, attempt);
+}
+
+/** Asks the worker whether it has the result, or is still at it; a result of ours is filed at once. */
+async function findStoredRun(
+  drive: Drive,
+  experiment: Experiment,
+  attempt: Attempt,
+): Promise<'found' | 'running' | 'none'> {
+  const id = workerExperimentId(experiment.experimentId, attempt.attempt);
+  const run = await drive.ports.worker.fetchStoredRun(attempt.workerEndpoint, id, drive.signal);
+  if (run.kind === 'running') return 'running';
+  if (run.kind !== 'found') return 'none';
+  const expected = { workerExperimentId: id, trainHash: experiment.trainHash, config: experiment.config };
+  if (typeof parseRunResult(run.answer.body, expected) === 'string') return 'none';
+  await drive.advance(
+    'returned',
+    {
+      attempt: attempt.attempt,
+      reason: null,
+      worker: { endpoint: attempt.workerEndpoint, workerId: attempt.workerId },
+    },
+    (trx) => saveReply(trx, attempt, run.answer, drive.nowMs),
+  );
+  return 'found';
+}
+
+/** Looks for the result of any older attempt before another one is made. */
+export async function collectResult(drive: Drive, experiment: Experiment): Promise<boolean> {
+  for (const attempt of await loadAttempts(drive.ports.db, experiment.experimentId)) {
+    if (attempt.sends > 0 && (await findStoredRun(drive, experiment, attempt)) === 'found') return true;
+  }
+  return false;
+}
