@@ -30,7 +30,7 @@ export async function startIndex(client: LocalClient, requestsPerMinute: number)
   });
   router.get('/agents', async (request, response) => {
     const agents = await Promise.all(mirror.agents.map(loadAgent));
-    answerPage(request, response, agents.map(buildRow), matchesAgent);
+    answerPage(request, response, agents.map(buildRow), matchesAgent, agentSortKey);
   });
   router.get('/agents/:chainId/:tokenId', async (request, response) => {
     const { chainId, tokenId } = request.params;
@@ -44,11 +44,9 @@ export async function startIndex(client: LocalClient, requestsPerMinute: number)
   router.get('/feedbacks', async (request, response) => {
     const agents = await Promise.all(mirror.agents.map(loadAgent));
     const names = new Map(agents.map((one) => [one.agent.agentId, buildRow(one).name]));
-    const rows = mirror.feedbacks.map((feedback) => ({
-      ...buildFeedbackRow(feedback, names.get(feedback.agentId) ?? null),
-      created_at: isoTime(feedback.submittedAtMs),
-    }));
-    answerPage(request, response, rows, (row, query) => !query.tokenId || row.agent.token_id === query.tokenId);
+    const rows = mirror.feedbacks.map((one) => buildFeedbackRow(one, names.get(one.agentId) ?? null));
+    const isOfAgent = (row: FeedbackRow, query: ListQuery) => !query.tokenId || row.agent.token_id === query.tokenId;
+    answerPage(request, response, rows, isOfAgent, (row) => row.submitted_at);
   });
   router.get('/chains', (_request, response) => {
     const chains = [{ chain_id: LOCAL_CHAIN_ID, name: 'Base Sepolia (local)', is_testnet: true, is_enabled: true }];
@@ -71,19 +69,16 @@ export async function startIndex(client: LocalClient, requestsPerMinute: number)
   };
 }
 
-interface Row {
-  readonly chain_id: number;
-  readonly is_testnet: boolean;
-  readonly created_at: string;
-}
 type AgentRow = ReturnType<typeof buildRow>;
+type FeedbackRow = ReturnType<typeof buildFeedbackRow>;
 
 /** Filters, sorts and cuts rows as the query says, in the envelope of the public API. */
-function answerPage<R extends Row>(
+function answerPage<R extends { readonly chain_id: number; readonly is_testnet: boolean }>(
   request: Request,
   response: Response,
   rows: readonly R[],
   matches: (row: R, query: ListQuery) => boolean,
+  sortKey: (row: R, sortBy: string) => string,
 ): void {
   const query = parseListQuery(new URL(request.originalUrl, 'http://index'));
   if ('status' in query) {
@@ -95,7 +90,9 @@ function answerPage<R extends Row>(
     .filter((row) => query.chainId === undefined || row.chain_id === query.chainId)
     .filter((row) => query.isTestnet === undefined || row.is_testnet === query.isTestnet)
     .filter((row) => matches(row, query))
-    .sort((a, b) => compareRows(a, b, query.sortBy) * (query.isAscending ? 1 : -1));
+    .map((row) => ({ row, key: sortKey(row, query.sortBy) }))
+    .sort((a, b) => a.key.localeCompare(b.key, 'en') * (query.isAscending ? 1 : -1))
+    .map(({ row }) => row);
   const pagination = { page, limit, total: found.length, hasMore: page * limit < found.length };
   const data = found.slice((page - 1) * limit, page * limit);
   response.json({ success: true, data, meta: { ...buildMeta(), pagination } });
@@ -110,14 +107,11 @@ function matchesAgent(row: AgentRow, query: ListQuery): boolean {
   return search === undefined || texts.some((one) => one?.toLowerCase().includes(search));
 }
 
-function compareRows(a: Row, b: Row, sortBy: string): number {
-  const keyOf = (row: Row) => {
-    if (sortBy === 'name' && 'name' in row) return String(row.name ?? '');
-    if (sortBy === 'token_id' && 'token_id' in row) return String(row.token_id).padStart(78, '0');
-    // Within one second the chain's order decides.
-    return `${row.created_at}${'token_id' in row ? String(row.token_id).padStart(78, '0') : ''}`;
-  };
-  return keyOf(a).localeCompare(keyOf(b), 'en');
+/** Unknown orders are ignored, as the real index does; within one second the chain's order decides. */
+function agentSortKey(row: AgentRow, sortBy: string): string {
+  const id = row.token_id.padStart(78, '0');
+  if (sortBy === 'token_id') return id;
+  return `${sortBy === 'name' ? (row.name ?? '') : row.created_at} ${id}`;
 }
 
 function buildMeta() {

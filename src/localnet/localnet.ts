@@ -88,6 +88,7 @@ async function assemble(
     startChain(guardian, { accounts: 1 + workerOptions.length + SPARE_ACCOUNTS, payer }),
     findPython(options.python ?? 'python3'),
   ]);
+  parts.push({ close: () => chain.anvil.ended.then(() => {}) });
   const keep = <P extends HttpPart | ListeningWorker>(part: P): P => {
     parts.push({ close: 'stop' in part ? part.stop : part.close });
     return part;
