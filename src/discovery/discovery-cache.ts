@@ -25,7 +25,7 @@ const AgentFacts = z
     uri: z.string().nullable(),
     agentUrl: z.string().nullable(),
     /** Registration document as the index read it; absent when it has none. */
-    content: z.unknown(),
+    content: z.unknown().optional(),
     agentWallet: z.string().nullable(),
     indexedAt: z.string().nullable(),
   })

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { findChain } from '../base/chains.ts';
 import { normalizeEndpoint } from '../base/endpoint.ts';
 import { InputError } from '../base/errors.ts';
@@ -164,7 +165,7 @@ export class Discovery {
   #startRun(plan: Plan, softMs: number, notBeforeMs: number): DiscoveryRun {
     const running = this.#runs.get(plan.key);
     if (running && notBeforeMs === 0) return running;
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(RUN_MS)]);
+    const signal = this.#createSignal();
     const run = new DiscoveryRun(this.#assess, { ...plan, softMs, notBeforeMs, signal });
     this.#runs.set(plan.key, run);
     const finish = async () => {
@@ -197,6 +198,13 @@ export class Discovery {
     };
   }
 
+  #createSignal(): AbortSignal {
+    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(RUN_MS)]);
+    // A hundred requests wait on it at once; that is no leak.
+    setMaxListeners(0, signal);
+    return signal;
+  }
+
   /** The operator's workers belong to every answer, whatever chain is asked for: what they charge on is not known. */
   #startOperators(): { workers: Worker[]; sources: SourceReport[]; probed: Promise<void> } {
     const { operatorWorkers, blockedWorkers, http, clock } = this.deps;
@@ -205,7 +213,7 @@ export class Discovery {
     const askable = endpoints.filter(
       (endpoint) => !isBlockedByOperator(endpoint, blockedWorkers) && findEndpointProblem(endpoint, http) === null,
     );
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(RUN_MS)]);
+    const signal = this.#createSignal();
     const probes = askable.map((endpoint) => this.#assess.prober.probe(endpoint, signal));
     const probed = Promise.allSettled(probes).then(() => undefined);
     const report: SourceReport = { source: 'static', ok: true, count: endpoints.length, ms: 0, error: null };

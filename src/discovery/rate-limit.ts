@@ -62,7 +62,8 @@ export class IndexRateLimiter {
 export function readRetryAfterMs(headers: Headers, nowMs: number): number | null {
   const text = headers['retry-after']?.trim() ?? '';
   if (/^\d{1,9}$/.test(text)) return clampWait(Number(text) * 1_000);
-  const dateMs = text === '' ? Number.NaN : Date.parse(text);
+  // Date.parse reads '-5' as a year.
+  const dateMs = /^([A-Za-z]{3}|\d{4}-)/.test(text) ? Date.parse(text) : Number.NaN;
   return Number.isNaN(dateMs) ? readResetMs(headers, nowMs) : clampWait(dateMs - nowMs);
 }
 

@@ -35,6 +35,8 @@ export const HiddenReason = z.enum([
   'index_error',
   /** The index's rate limit left no room to ask for details. */
   'not_checked',
+  /** We failed, not the agent; the log says how. */
+  'internal_error',
   /** A row of the index that does not even say which agent it is. */
   'bad_row',
   /** It did not answer within the call; asking again may show it. */

@@ -20,6 +20,8 @@ export type RegistrationAnswer =
 
 /** One stranger's file, redirects included (8004scan.md section 12). */
 const FETCH_TIMEOUT_MS = 10_000;
+/** Even when little time is left, a gateway gets one round trip's worth. */
+const MIN_GATEWAY_MS = 200;
 const FRESH_MS = 10 * 60_000;
 const FRESH_NEGATIVE_MS = 60_000;
 
@@ -70,7 +72,8 @@ export class RegistrationReader {
 
   /** In order; each gets an equal share of the time that is left, since a dead gateway must not use up the call. */
   async #fetchIpfs(path: string, budgetMs: number, signal: AbortSignal): Promise<RegistrationAnswer> {
-    const timeoutMs = Math.min(FETCH_TIMEOUT_MS, Math.max(200, budgetMs / this.#gateways.length));
+    const shareMs = Math.floor(budgetMs / this.#gateways.length);
+    const timeoutMs = Math.min(FETCH_TIMEOUT_MS, Math.max(MIN_GATEWAY_MS, shareMs));
     let last: RegistrationAnswer = { ok: false, reason: 'unreachable' };
     for (const gateway of this.#gateways) {
       if (signal.aborted) return { ok: false, reason: 'pending' };

@@ -7,7 +7,7 @@ import type { IndexRow } from './index-row.ts';
 import type { Criteria } from './judge.ts';
 import { DEFAULT_SKILL } from './oasf.ts';
 import { settleWithin } from './settle.ts';
-import type { Worker } from './worker.ts';
+import { draftFromRow, type Worker } from './worker.ts';
 
 /** How one source of workers did; a failing source is reported and never ends the discovery. */
 export interface SourceReport {
@@ -141,6 +141,7 @@ export class DiscoveryRun {
         await assessAgent(this.deps, row, context);
       } catch (error) {
         this.deps.log.error({ error, agent: formatAgentId(row.agent) }, 'agent could not be assessed');
+        context.publish({ ...draftFromRow(row, this.#source), hiddenReason: 'internal_error' });
       }
     });
   }

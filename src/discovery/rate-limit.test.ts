@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import { IndexRateLimiter, readRetryAfterMs } from './rate-limit.ts';
+
+function createClock(nowMs = 1_800_000_000_000) {
+  return {
+    nowMs: () => nowMs,
+    advance: (ms: number) => {
+      nowMs += ms;
+    },
+  };
+}
+
+const take = (limiter: IndexRateLimiter, count: number) =>
+  Array.from({ length: count }, () => limiter.tryAcquire()).filter(Boolean).length;
+
+describe('IndexRateLimiter', () => {
+  it('allows the assumed number in any minute', () => {
+    const clock = createClock();
+    const limiter = new IndexRateLimiter(clock, 10);
+    expect(take(limiter, 15)).toBe(10);
+    expect(limiter.waitMs()).toBe(60_000);
+    clock.advance(59_999);
+    expect(limiter.tryAcquire()).toBe(false);
+    clock.advance(1);
+    expect(take(limiter, 15)).toBe(10);
+  });
+
+  it('believes the limit in the headers instead', () => {
+    const limiter = new IndexRateLimiter(createClock(), 10);
+    limiter.observe(200, { 'x-ratelimit-limit': '600', 'x-ratelimit-remaining': '590' });
+    expect(take(limiter, 700)).toBe(600);
+  });
+
+  it.each([
+    ['a Unix time', '1800000030'],
+    ['ISO 8601', '2027-01-15T08:00:30Z'],
+  ])('waits for a reset given as %s when nothing remains', (_form, reset) => {
+    const clock = createClock();
+    const limiter = new IndexRateLimiter(clock, null);
+    limiter.observe(200, { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': reset });
+    expect(limiter.waitMs()).toBe(30_000);
+    clock.advance(30_000);
+    expect(limiter.tryAcquire()).toBe(true);
+  });
+
+  it('obeys a refusal, also one without a time', () => {
+    const clock = createClock();
+    const limiter = new IndexRateLimiter(clock, null);
+    limiter.observe(429, { 'retry-after': '5' });
+    expect(limiter.waitMs()).toBe(5_000);
+    limiter.observe(429, {});
+    expect(limiter.waitMs()).toBe(60_000);
+  });
+
+  it('knows no limit when there is none', () => {
+    const limiter = new IndexRateLimiter(createClock(), null);
+    limiter.observe(500, {});
+    expect(take(limiter, 1_000)).toBe(1_000);
+  });
+
+  it('survives a clock that is set back', () => {
+    const clock = createClock();
+    const limiter = new IndexRateLimiter(clock, 2);
+    take(limiter, 2);
+    clock.advance(-3_600_000);
+    expect(limiter.tryAcquire()).toBe(true);
+  });
+});
+
+describe('readRetryAfterMs', () => {
+  const nowMs = Date.parse('2026-09-08T00:00:00Z');
+  it.each([
+    [{ 'retry-after': '30' }, 30_000],
+    [{ 'retry-after': 'Tue, 08 Sep 2026 00:00:10 GMT' }, 10_000],
+    [{ 'x-ratelimit-reset': '2026-09-08T00:01:00Z' }, 60_000],
+    [{ 'retry-after': '-5' }, null],
+    [{ 'retry-after': 'soon' }, null],
+    [{ 'retry-after': '999999999' }, 86_400_000],
+    [{}, null],
+  ])('reads %j', (headers, waitMs) => {
+    expect(readRetryAfterMs(headers, nowMs)).toBe(waitMs);
+  });
+});
