@@ -31,12 +31,11 @@ export async function startAnvil(guardian: Guardian, accounts: number): Promise<
   const child = startGuarded(guardian, {
     command: resolveAnvil(),
     args: [
-      ...['--host', '127.0.0.1', '--port', '0', '--chain-id', String(LOCAL_CHAIN_ID)],
-      ...['--block-time', '1', '--mixed-mining'],
+      ...`--host 127.0.0.1 --port 0 --chain-id ${LOCAL_CHAIN_ID} --block-time 1 --mixed-mining`.split(' '),
       // Fresh accounts: the well-known development accounts are emptied by robots on every public chain.
-      ...['--mnemonic-random', '--accounts', String(accounts)],
+      ...`--mnemonic-random --accounts ${accounts}`.split(' '),
       // Old states would go to disk after ten minutes; nobody asks for them.
-      ...['--prune-history', '300'],
+      ...'--prune-history 300'.split(' '),
     ],
     cwd: home,
     env: { HOME: home, PATH: process.env.PATH ?? '' },

@@ -15,7 +15,7 @@ export class AnvilMissingError extends CoordinatorError {
 export class PythonMissingError extends CoordinatorError {
   override readonly name = 'PythonMissingError';
   readonly code = 'python_missing';
-  readonly nextStep = 'Install Python 3.8 or newer so that `python3` is on PATH.';
+  readonly nextStep = 'Install Python 3.6 or newer so that `python3` is on PATH.';
   /** @param command what was tried */
   constructor(readonly command: string) {
     super(`The local workers run train.py with Python, but ${JSON.stringify(command)} does not start Python 3.`);

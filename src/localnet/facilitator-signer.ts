@@ -27,7 +27,11 @@ export function createFacilitatorSigner(client: LocalClient, account: Hex): Faci
     writeContract: ({ address, abi, functionName, args, gas, dataSuffix }) =>
       inTurn(() =>
         client.writeContract({
-          ...{ account, address, abi: abiSchema.parse(abi), functionName, args },
+          account,
+          address,
+          abi: abiSchema.parse(abi),
+          functionName,
+          args,
           ...(gas === undefined ? {} : { gas }),
           ...(dataSuffix === undefined ? {} : { dataSuffix }),
         }),

@@ -2,7 +2,7 @@ import { x402Facilitator } from '@x402/core/facilitator';
 import { isPaymentPayload, isPaymentRequirements } from '@x402/core/schemas';
 import type { PaymentPayload, PaymentRequirements } from '@x402/core/types';
 import { registerExactEvmScheme } from '@x402/evm/exact/facilitator';
-import express, { type RequestHandler } from 'express';
+import express, { type ErrorRequestHandler, type RequestHandler } from 'express';
 import type { Hex } from 'viem';
 import * as z from 'zod';
 import { LOCAL_CHAIN_ID } from './anvil.ts';
@@ -35,6 +35,7 @@ export async function startFacilitator(client: LocalClient, account: Hex): Promi
     '/settle',
     answer((payload, requirements) => facilitator.settle(payload, requirements)),
   );
+  app.use(answerError);
   return listen('facilitator', app);
 }
 
@@ -50,3 +51,7 @@ function answer(
     response.json(await decide(body.data.paymentPayload, body.data.paymentRequirements));
   };
 }
+
+const answerError: ErrorRequestHandler = (_error, _request, response, _next) => {
+  response.status(500).json({ error: 'the local chain does not answer' });
+};

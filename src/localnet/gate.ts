@@ -23,7 +23,10 @@ export function createGate(facilitatorUrl: string, payTo: Hex, priceAtomic: bigi
   // One entry for every path: the gate is mounted on the paid route itself, so no spelling of the path slips past.
   const routes = {
     accepts: {
-      ...{ scheme: 'exact', network, payTo, maxTimeoutSeconds: MAX_TIMEOUT_SECONDS },
+      scheme: 'exact',
+      network,
+      payTo,
+      maxTimeoutSeconds: MAX_TIMEOUT_SECONDS,
       price: {
         asset: canonicalAddresses.token,
         amount: priceAtomic.toString(),

@@ -25,6 +25,9 @@ export interface GuardedProcess {
 // group, the shell reads the end of its input instead and nothing is left behind. macOS refuses `ulimit -v`.
 const SCRIPT = 'read -r go || exit 125; [ "$0" -eq 0 ] || ulimit -v "$0" 2>/dev/null; exec "$@" </dev/null';
 
+/** What a program wrote before it ended is read within this time. */
+const OUTPUT_GRACE_MS = 1_000;
+
 /** Starts a program in a process group of its own that cannot outlive this process. */
 export function startGuarded(guardian: Guardian, command: GuardedCommand): GuardedProcess {
   const memoryLimitKib = (command.memoryLimitMb ?? 0) * 1024;
@@ -38,8 +41,14 @@ export function startGuarded(guardian: Guardian, command: GuardedCommand): Guard
   const kill = () => {
     if (groupId !== undefined) killGroup(groupId);
   };
-  // Processes that the program left in its group hold its output open and would never end.
-  child.once('exit', kill);
+  child.once('exit', () => {
+    // Processes that the program left in its group hold its output open; one that left the group would do so forever.
+    kill();
+    setTimeout(() => {
+      child.stdout.destroy();
+      child.stderr.destroy();
+    }, OUTPUT_GRACE_MS).unref();
+  });
   const ended = new Promise<{ exitCode: number | null; signal: string | null }>((resolve) => {
     child.once('error', () => resolve({ exitCode: null, signal: null }));
     child.once('close', (exitCode, signal) => {

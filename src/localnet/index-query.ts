@@ -36,7 +36,9 @@ export function parseListQuery(url: URL): ListQuery | QueryProblem {
   const chainId = chainText === undefined ? undefined : integer.safeParse(chainText).data;
   if (chainText !== undefined && chainId === undefined) return badParameter('chainId', chainText);
   return {
-    ...{ page, limit, chainId },
+    page,
+    limit,
+    chainId,
     tokenId: read('tokenId'),
     ownerAddress: read('ownerAddress')?.toLowerCase(),
     search: read('search')?.toLowerCase(),

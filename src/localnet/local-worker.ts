@@ -88,7 +88,9 @@ export async function startWorker(place: WorkerPlace, options: WorkerOptions): P
     buildRegistration({
       name: options.name ?? `${preset.name}${number}`,
       gpu: options.gpu ?? 'this computer (CPU)',
-      ...{ workerEndpoint, priceAtomic, agentId },
+      workerEndpoint,
+      priceAtomic,
+      agentId,
       bestValBpb: worker.best?.val_bpb ?? null,
       updated: worker.best?.finishedAt ?? startedAt,
     });
@@ -106,7 +108,12 @@ export async function startWorker(place: WorkerPlace, options: WorkerOptions): P
     complete: (id) => {
       agentId = id;
       return {
-        ...{ workerEndpoint, registrationUri, payTo: owner, priceAtomic, agentId: id, stop },
+        workerEndpoint,
+        registrationUri,
+        payTo: owner,
+        priceAtomic,
+        agentId: id,
+        stop,
         runCount: () => worker.runCount,
         isBusy: () => worker.current !== null,
       };

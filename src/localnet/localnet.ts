@@ -110,10 +110,15 @@ async function assemble(
   const indexUrl = `${index.origin}${INDEX_BASE_PATH}`;
   return {
     env: buildEnvironment(folder, chain.anvil.rpcUrl, indexUrl, writeKey(folder, payerKey), localWorkers),
-    ...{ rpcUrl: chain.anvil.rpcUrl, chainId: LOCAL_CHAIN_ID, usdc: canonicalAddresses.token },
+    rpcUrl: chain.anvil.rpcUrl,
+    chainId: LOCAL_CHAIN_ID,
+    usdc: canonicalAddresses.token,
     identityRegistry: canonicalAddresses.identity,
     reputationRegistry: canonicalAddresses.reputation,
-    ...{ payer, indexUrl, workers: localWorkers, folder },
+    payer,
+    indexUrl,
+    workers: localWorkers,
+    folder,
     failed: watchParts(guardian, chain, isStopping),
     registerAgent: async (uri, ownerIndex) => {
       const owner = ownerOf(ownerIndex);

@@ -117,10 +117,20 @@ export class RegistryMirror {
       if (log.eventName === 'NewFeedback') {
         const { agentId, clientAddress, feedbackIndex, valueDecimals, feedbackURI, feedbackHash, ...rest } = log.args;
         this.#feedbacks.set(`${agentId}:${clientAddress}:${feedbackIndex}`, {
-          ...{ agentId, client: clientAddress, index: feedbackIndex, decimals: valueDecimals },
-          ...{ value: rest.value, tag1: rest.tag1, tag2: rest.tag2, endpoint: rest.endpoint },
-          ...{ uri: feedbackURI, hash: feedbackHash, isRevoked: false },
-          ...{ block: log.blockNumber, tx: log.transactionHash, submittedAtMs: timeOf(log) },
+          agentId,
+          client: clientAddress,
+          index: feedbackIndex,
+          decimals: valueDecimals,
+          value: rest.value,
+          tag1: rest.tag1,
+          tag2: rest.tag2,
+          endpoint: rest.endpoint,
+          uri: feedbackURI,
+          hash: feedbackHash,
+          isRevoked: false,
+          block: log.blockNumber,
+          tx: log.transactionHash,
+          submittedAtMs: timeOf(log),
         });
       }
       if (log.eventName === 'FeedbackRevoked') {

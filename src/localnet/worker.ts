@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '../base/hash.ts';
 import { isoTime, sleep } from '../base/time.ts';
@@ -80,6 +80,8 @@ export class Worker {
    * @throws when the id was used before
    */
   async run(run: Run): Promise<WireResult> {
+    const folder = join(this.repo, 'results', run.experimentId);
+    if (existsSync(folder)) throw new Error(`[Errno 17] File exists: '${run.experimentId}'`);
     const startedMs = Date.now();
     this.#current = { experiment_id: run.experimentId, startedAt: isoTime(startedMs) };
     this.#runCount += 1;
@@ -89,7 +91,7 @@ export class Worker {
       const outcome = await runTraining(this.#guardian, {
         ...run,
         ...this.settings,
-        folder: join(this.repo, 'results', run.experimentId),
+        folder,
         signal: this.#stopped.signal,
       });
       return this.#keep(describeRun(run, outcome, startedMs, Date.now()));
