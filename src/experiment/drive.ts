@@ -13,7 +13,7 @@ import type { ExperimentState } from './states.ts';
 
 /** Where an experiment is to run. */
 export type WorkerPick =
-  | { readonly kind: 'worker'; readonly endpoint: string; readonly workerId: string | null }
+  | { readonly kind: 'worker'; readonly endpoint: string; readonly workerId: string | null; readonly choice: string }
   /** All that would do are taken: ask again. */
   | { readonly kind: 'wait' }
   | { readonly kind: 'none'; readonly reason: Reason };

@@ -63,6 +63,8 @@ export interface Experiment {
   readonly variantHash: Sha256;
   readonly config: JsonObject;
   readonly parentHash: string | null;
+  /** First source of the lineage: what shares it is compared. */
+  readonly rootHash: Sha256;
   readonly description: string;
   readonly hypothesis: string | null;
   readonly agent: string | null;
@@ -75,6 +77,8 @@ export interface Experiment {
   readonly round: number | null;
   readonly workerEndpoint: string | null;
   readonly workerId: string | null;
+  /** Why this worker was chosen, one line. */
+  readonly workerChoice: string | null;
   /** Number of the newest attempt, from 1; 0 before the first. */
   readonly attempt: number;
   /** Counts only where `result` is a completed run of exactly this variant. */
@@ -96,6 +100,7 @@ const Row = z.object({
   settlement: z.enum(SETTLEMENTS),
   train_hash: Hash,
   variant_hash: Hash,
+  root_hash: Hash,
   role: z.enum(['single', 'baseline', 'round']),
 });
 
@@ -117,6 +122,7 @@ export function parseExperiment(row: ExperimentRow): Experiment {
     variantHash: checked.variant_hash,
     config: readJson(JsonObject, row.config),
     parentHash: row.parent_hash,
+    rootHash: checked.root_hash,
     description: row.description,
     hypothesis: row.hypothesis,
     agent: row.agent,
@@ -128,6 +134,7 @@ export function parseExperiment(row: ExperimentRow): Experiment {
     round: row.round,
     workerEndpoint: row.worker_endpoint,
     workerId: row.worker_id,
+    workerChoice: row.worker_choice,
     attempt: row.attempt,
     valBpb: row.val_bpb,
     result: row.result === null ? null : readJson(StoredResult, row.result),
@@ -148,10 +155,11 @@ export async function loadExperiment(db: Db | Trx, experimentId: string): Promis
 /** Loads experiments, newest first. */
 export async function loadExperiments(
   db: Db,
-  filter: { loopId?: string; isOpen?: boolean; limit: number; beforeMs?: number },
+  filter: { loopId?: string; rootHash?: string; isOpen?: boolean; limit: number; beforeMs?: number },
 ): Promise<Experiment[]> {
   let query = db.selectFrom('experiments').selectAll();
   if (filter.loopId !== undefined) query = query.where('loop_id', '=', filter.loopId);
+  if (filter.rootHash !== undefined) query = query.where('root_hash', '=', filter.rootHash);
   if (filter.isOpen) query = query.where('finished_at', 'is', null);
   if (filter.beforeMs !== undefined) query = query.where('created_at', '<', filter.beforeMs);
   const rows = await query.orderBy('created_at', 'desc').orderBy('experiment_id').limit(filter.limit).execute();

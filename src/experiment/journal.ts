@@ -73,6 +73,7 @@ export async function draftExperiment(
         variant_hash: variant.variantHash,
         config: JSON.stringify(variant.config),
         parent_hash: variant.parentHash,
+        root_hash: await findRoot(trx, variant),
         description: variant.description,
         hypothesis: draft.hypothesis,
         agent: draft.agent,
@@ -92,6 +93,18 @@ export async function draftExperiment(
       .execute();
     return { experiment: await require(trx, experimentId), isNew: true };
   });
+}
+
+/** The first source of a variant's lineage: its parent's root, or itself. */
+async function findRoot(trx: Trx, variant: Variant): Promise<string> {
+  if (variant.parentHash === null) return variant.trainHash;
+  const parent = await trx
+    .selectFrom('experiments')
+    .select('root_hash')
+    .where('train_hash', '=', variant.parentHash)
+    .orderBy('created_at')
+    .executeTakeFirst();
+  return parent?.root_hash ?? variant.parentHash;
 }
 
 function defaultKey(draft: Draft): string {
@@ -122,7 +135,7 @@ export interface Change {
   readonly settlement?: Settlement;
   readonly reason?: Reason | null;
   readonly quoteId?: string;
-  readonly worker?: { readonly endpoint: string; readonly workerId: string | null };
+  readonly worker?: { readonly endpoint: string; readonly workerId: string | null; readonly choice?: string };
   readonly attempt?: number;
   readonly result?: { readonly stored: StoredResult | null; readonly valBpb: number | null };
   readonly judgement?: Judgement;
@@ -158,14 +171,16 @@ export async function advance(
   });
 }
 
+function columnsOfWorker({ endpoint, workerId, choice }: NonNullable<Change['worker']>) {
+  return { worker_endpoint: endpoint, worker_id: workerId, ...(choice === undefined ? {} : { worker_choice: choice }) };
+}
+
 function columnsOf(change: Change) {
   return {
     ...(change.settlement !== undefined ? { settlement: change.settlement } : {}),
     ...(change.reason !== undefined ? { reason: change.reason === null ? null : JSON.stringify(change.reason) } : {}),
     ...(change.quoteId !== undefined ? { quote_id: change.quoteId } : {}),
-    ...(change.worker !== undefined
-      ? { worker_endpoint: change.worker.endpoint, worker_id: change.worker.workerId }
-      : {}),
+    ...(change.worker !== undefined ? columnsOfWorker(change.worker) : {}),
     ...(change.attempt !== undefined ? { attempt: change.attempt } : {}),
     ...(change.result !== undefined
       ? { result: change.result.stored && JSON.stringify(change.result.stored), val_bpb: change.result.valBpb }

@@ -18,6 +18,7 @@ const AVOID_MS = { busy: 3_000, unusable: 10 * 60_000 } as const;
 interface Target {
   readonly endpoint: string;
   readonly workerId: string | null;
+  readonly choice: string;
 }
 
 type Refusal = { readonly isBusy: boolean; readonly reason: Reason };
@@ -54,7 +55,7 @@ const FREE: Reason = {
 
 async function pickWorker(drive: Drive, experiment: Experiment): Promise<Target | null> {
   if (experiment.workerRequest !== 'auto') {
-    return { endpoint: experiment.workerRequest, workerId: experiment.workerId };
+    return { endpoint: experiment.workerRequest, workerId: experiment.workerId, choice: 'named by the caller' };
   }
   const pick = await drive.ports.chooseWorker(experiment);
   if (pick.kind === 'worker') return pick;

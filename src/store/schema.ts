@@ -53,6 +53,8 @@ interface ExperimentsTable {
   config: string;
   /** train_hash of the source that the variant was made from; null for a source of its own. */
   parent_hash: string | null;
+  /** train_hash of the first source of the lineage: what shares it is compared. */
+  root_hash: string;
   description: string;
   hypothesis: string | null;
   agent: string | null;
@@ -66,6 +68,8 @@ interface ExperimentsTable {
   round: number | null;
   worker_endpoint: string | null;
   worker_id: string | null;
+  /** Why this worker was chosen, one line. */
+  worker_choice: string | null;
   attempt: number;
   val_bpb: number | null;
   result: string | null;
@@ -146,8 +150,6 @@ interface LoopsTable {
   settings: string;
   /** Proposals that wait for their turn. */
   queue: string;
-  rounds_done: number;
-  insights: string;
   created_at: number;
   updated_at: number;
 }

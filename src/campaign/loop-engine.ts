@@ -1,0 +1,153 @@
+import type { Log } from '../base/log.ts';
+import type { Clock } from '../base/time.ts';
+import { type Experiment, loadExperiments, type Reason } from '../experiment/experiment.ts';
+import { draftExperiment } from '../experiment/journal.ts';
+import { hashVariant } from '../experiment/variant.ts';
+import { loadSource } from '../provenance/sources.ts';
+import type { Db } from '../store/database.ts';
+import { type Loop, loadLoops, type QueuedProposal, updateLoop } from './loop.ts';
+
+/** More than one loop ever has. */
+const MAX_RUNS = 10_000;
+/** A loop whose unchanged script gives no score this often has nothing to compare with. */
+const MAX_BASELINE_TRIES = 2;
+
+/** Where a loop stands, derived from its experiments. */
+export interface LoopProgress {
+  readonly runs: readonly Experiment[];
+  /** Proposals that are over, whatever came of them. */
+  readonly roundsDone: number;
+  readonly roundsStarted: number;
+  readonly inFlight: number;
+  readonly baseline: Experiment | null;
+}
+
+/** Reads a loop's progress from its experiments. */
+export async function loadProgress(db: Db, loopId: string): Promise<LoopProgress> {
+  const runs = (await loadExperiments(db, { loopId, limit: MAX_RUNS })).toReversed();
+  const rounds = runs.filter((run) => run.role === 'round');
+  return {
+    runs,
+    roundsDone: rounds.filter(isOver).length,
+    roundsStarted: rounds.length,
+    inFlight: runs.filter((run) => !isOver(run)).length,
+    baseline: runs.findLast((run) => run.role === 'baseline') ?? null,
+  };
+}
+
+/** Whether a run needs no worker any more: its verdict is there, or it will never come. */
+export function isOver(run: Experiment): boolean {
+  return run.finishedAtMs !== null || run.state === 'judged';
+}
+
+/** Moves every running loop on: its baseline, then its queued proposals, as many at once as it allows. */
+export class LoopEngine {
+  readonly #db: Db;
+  readonly #clock: Clock;
+  readonly #log: Log;
+
+  constructor(db: Db, clock: Clock, log: Log) {
+    this.#db = db;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** @returns how many loops are running */
+  async tick(): Promise<number> {
+    const loops = await loadLoops(this.#db, { isRunning: true, limit: 1_000 });
+    for (const loop of loops) await this.#advance(loop);
+    return loops.length;
+  }
+
+  async #advance(loop: Loop): Promise<void> {
+    const progress = await loadProgress(this.#db, loop.loopId);
+    const end = findEnd(progress);
+    if (end) return this.#close(loop, end.state, end.reason);
+    const { baseline } = progress;
+    if (!baseline || (isOver(baseline) && baseline.valBpb === null)) return this.#startBaseline(loop, progress);
+    if (!isOver(baseline)) return;
+    const room = Math.min(loop.settings.parallel - progress.inFlight, loop.settings.rounds - progress.roundsStarted);
+    if (room > 0 && loop.queue.length > 0) return this.#startRounds(loop, progress.roundsStarted, room);
+    if (progress.inFlight > 0) return;
+    if (progress.roundsDone >= loop.settings.rounds) return this.#close(loop, 'finished', null);
+    await this.#close(loop, 'needs_proposals', null);
+  }
+
+  async #startBaseline(loop: Loop, { runs }: LoopProgress): Promise<void> {
+    const tries = runs.filter((run) => run.role === 'baseline').length;
+    const proposal = {
+      trainHash: loop.rootHash,
+      parentHash: null,
+      config: {},
+      description: 'baseline',
+      hypothesis: null,
+    };
+    await this.#draft(loop, proposal, { role: 'baseline', round: null }, `baseline-${tries + 1}`);
+  }
+
+  async #startRounds(loop: Loop, started: number, room: number): Promise<void> {
+    const proposals = loop.queue.slice(0, room);
+    for (const [index, proposal] of proposals.entries()) {
+      const round = started + index + 1;
+      await this.#draft(loop, proposal, { role: 'round', round }, `round-${round}`);
+    }
+    // Drafting repeats harmlessly under the same key, so the queue is shortened last.
+    await updateLoop(this.#db, loop.loopId, this.#clock.nowMs(), (now) => ({
+      queue: now.queue.slice(proposals.length),
+    }));
+  }
+
+  async #draft(
+    loop: Loop,
+    proposal: QueuedProposal,
+    place: { role: 'baseline' | 'round'; round: number | null },
+    key: string,
+  ): Promise<void> {
+    const source = await loadSource(this.#db, proposal.trainHash);
+    if (source === undefined) throw new TypeError(`source ${proposal.trainHash} is missing`);
+    const { settings, loopId } = loop;
+    await draftExperiment(
+      this.#db,
+      {
+        variant: { ...proposal, source, variantHash: hashVariant(proposal.trainHash, proposal.config) },
+        workerRequest: 'auto',
+        quoteId: null,
+        maxPriceAtomic: settings.maxPriceAtomic,
+        idempotencyKey: `${loopId}/${key}`,
+        hypothesis: proposal.hypothesis,
+        agent: settings.agent,
+        loop: { loopId, ...place },
+      },
+      this.#clock.nowMs(),
+    );
+  }
+
+  async #close(loop: Loop, state: Loop['state'], reason: Reason | null): Promise<void> {
+    await updateLoop(this.#db, loop.loopId, this.#clock.nowMs(), (now) =>
+      now.state === 'running' ? { state, reason } : null,
+    );
+    this.#log.info({ loop: loop.loopId, state }, 'loop changed');
+  }
+}
+
+/** Why a loop cannot go on, if it cannot. */
+function findEnd({ runs, inFlight }: LoopProgress): { state: 'budget_exhausted' | 'failed'; reason: Reason } | null {
+  if (inFlight > 0) return null;
+  const broke = runs.find((run) => run.state === 'refused' && run.reason?.code === 'over_budget');
+  if (broke?.reason) return { state: 'budget_exhausted', reason: broke.reason };
+  const baselines = runs.filter((run) => run.role === 'baseline');
+  const last = baselines.at(-1);
+  if (!last || last.valBpb !== null || !isOver(last)) return null;
+  // What nobody was paid for is no try of the script, but without a worker there is nothing to wait for.
+  const isHopeless = last.state === 'refused' || last.state === 'failed' || baselines.length >= MAX_BASELINE_TRIES;
+  if (!isHopeless) return null;
+  const why = last.reason?.text ?? 'The unchanged script gave no score.';
+  return {
+    state: 'failed',
+    reason: {
+      code: 'baseline_failed',
+      text: `The first, unchanged run gave no score to compare with. ${why}`,
+      nextStep: last.reason?.nextStep ?? 'Run the script once yourself, mend it, and start another loop.',
+    },
+  };
+}

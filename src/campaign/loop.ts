@@ -1,0 +1,140 @@
+import type { Selectable } from 'kysely';
+import * as z from 'zod';
+import { isSha256 } from '../base/hash.ts';
+import { createLoopId, LoopId } from '../base/ids.ts';
+import { JsonObject, readJson } from '../base/json.ts';
+import { parseAtomic } from '../base/money.ts';
+import type { Reason } from '../experiment/experiment.ts';
+import { Reason as ReasonSchema } from '../experiment/experiment.ts';
+import type { Variant } from '../experiment/variant.ts';
+import { saveSource } from '../provenance/sources.ts';
+import type { Db, Trx } from '../store/database.ts';
+import type { Schema } from '../store/schema.ts';
+
+export const LOOP_STATES = ['needs_proposals', 'running', 'finished', 'stopped', 'budget_exhausted', 'failed'] as const;
+export type LoopState = (typeof LOOP_STATES)[number];
+
+const Hash = z.string().refine(isSha256);
+
+/** A proposal that waits for its turn; its source is in the store. */
+const QueuedProposal = z.object({
+  trainHash: Hash,
+  parentHash: Hash.nullable(),
+  config: JsonObject,
+  description: z.string(),
+  hypothesis: z.string().nullable(),
+});
+export type QueuedProposal = z.infer<typeof QueuedProposal>;
+
+const Atomic = z.string().transform(parseAtomic);
+
+const Settings = z.object({
+  rounds: z.int(),
+  budgetAtomic: Atomic,
+  maxPriceAtomic: Atomic,
+  parallel: z.int(),
+  prefer: z.string().nullable(),
+  agent: z.string().nullable(),
+});
+export type LoopSettings = z.infer<typeof Settings>;
+
+/** A series of experiments around one script, within its own budget. */
+export interface Loop {
+  readonly loopId: LoopId;
+  readonly state: LoopState;
+  readonly reason: Reason | null;
+  /** Hash of the script that it started from. */
+  readonly rootHash: z.infer<typeof Hash>;
+  readonly settings: LoopSettings;
+  readonly queue: readonly QueuedProposal[];
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+}
+
+/** Makes a loop that starts with an unchanged run of its script. */
+export async function createLoop(db: Db, baseline: Variant, settings: LoopSettings, nowMs: number): Promise<Loop> {
+  const loopId = createLoopId(new Date(nowMs));
+  await db.transaction().execute(async (trx) => {
+    await saveSource(trx, baseline.trainHash, baseline.source, nowMs);
+    await trx
+      .insertInto('loops')
+      .values({
+        loop_id: loopId,
+        state: 'running' satisfies LoopState,
+        root_hash: baseline.trainHash,
+        settings: JSON.stringify({
+          ...settings,
+          budgetAtomic: settings.budgetAtomic.toString(),
+          maxPriceAtomic: settings.maxPriceAtomic.toString(),
+        }),
+        queue: '[]',
+        created_at: nowMs,
+        updated_at: nowMs,
+      })
+      .execute();
+  });
+  return {
+    loopId,
+    state: 'running',
+    reason: null,
+    rootHash: baseline.trainHash,
+    settings,
+    queue: [],
+    createdAtMs: nowMs,
+    updatedAtMs: nowMs,
+  };
+}
+
+/** Loads one loop. */
+export async function loadLoop(db: Db | Trx, loopId: string): Promise<Loop | undefined> {
+  const row = await db.selectFrom('loops').selectAll().where('loop_id', '=', loopId).executeTakeFirst();
+  return row && parseLoop(row);
+}
+
+/** Loads loops, newest first. */
+export async function loadLoops(db: Db, filter: { isRunning?: boolean; limit: number }): Promise<Loop[]> {
+  let query = db.selectFrom('loops').selectAll();
+  if (filter.isRunning) query = query.where('state', '=', 'running' satisfies LoopState);
+  const rows = await query.orderBy('created_at', 'desc').limit(filter.limit).execute();
+  return rows.map(parseLoop);
+}
+
+type LoopRow = Selectable<Schema['loops']>;
+
+function parseLoop(row: LoopRow): Loop {
+  return {
+    loopId: LoopId.parse(row.loop_id),
+    state: z.enum(LOOP_STATES).parse(row.state),
+    reason: row.reason === null ? null : readJson(ReasonSchema, row.reason),
+    rootHash: Hash.parse(row.root_hash),
+    settings: readJson(Settings, row.settings),
+    queue: readJson(z.array(QueuedProposal), row.queue),
+    createdAtMs: row.created_at,
+    updatedAtMs: row.updated_at,
+  };
+}
+
+/** Changes a loop in a transaction that sees it as it is; `change` returns null to leave it. */
+export async function updateLoop(
+  db: Db,
+  loopId: string,
+  nowMs: number,
+  change: (loop: Loop) => { state?: LoopState; reason?: Reason | null; queue?: readonly QueuedProposal[] } | null,
+): Promise<Loop | undefined> {
+  return db.transaction().execute(async (trx) => {
+    const loop = await loadLoop(trx, loopId);
+    const changed = loop && change(loop);
+    if (!changed) return loop;
+    await trx
+      .updateTable('loops')
+      .set({
+        updated_at: nowMs,
+        ...(changed.state === undefined ? {} : { state: changed.state }),
+        ...(changed.reason === undefined ? {} : { reason: changed.reason && JSON.stringify(changed.reason) }),
+        ...(changed.queue === undefined ? {} : { queue: JSON.stringify(changed.queue) }),
+      })
+      .where('loop_id', '=', loopId)
+      .execute();
+    return loadLoop(trx, loopId);
+  });
+}

@@ -1,0 +1,177 @@
+import type { Db } from '../store/database.ts';
+
+/** One row of the ranking of variants. */
+export interface VariantStanding {
+  readonly rank: number;
+  readonly experimentId: string;
+  readonly valBpb: number;
+  readonly verdict: string | null;
+  readonly description: string;
+  readonly workerEndpoint: string | null;
+  readonly priceAtomic: number;
+  readonly paymentTx: string | null;
+  readonly trainHash: string;
+  readonly rootHash: string;
+  readonly createdAtMs: number;
+}
+
+const COUNTS = ['BASELINE', 'KEEP', 'KEEP-SIMPLER', 'RETEST', 'DISCARD'];
+
+/**
+ * Ranks the scores that count, lowest first. Only results of runs that we sent and whose hash, status and range were
+ * checked are among them.
+ * @param offset how many rows to skip
+ */
+export async function loadVariantStandings(
+  db: Db,
+  limit: number,
+  offset: number,
+): Promise<{ rows: VariantStanding[]; total: number }> {
+  const scored = db.selectFrom('experiments').where('val_bpb', 'is not', null).where('verdict', 'in', COUNTS);
+  const { total } = await scored.select((eb) => eb.fn.countAll<number>().as('total')).executeTakeFirstOrThrow();
+  const rows = await scored
+    .leftJoin('attempts', (join) =>
+      join
+        .onRef('attempts.experiment_id', '=', 'experiments.experiment_id')
+        .onRef('attempts.attempt', '=', 'experiments.attempt'),
+    )
+    .select([
+      'experiments.experiment_id',
+      'experiments.val_bpb',
+      'experiments.verdict',
+      'experiments.description',
+      'experiments.worker_endpoint',
+      'experiments.train_hash',
+      'experiments.root_hash',
+      'experiments.created_at',
+      'attempts.value',
+      'attempts.payment_tx',
+    ])
+    .orderBy('experiments.val_bpb')
+    .orderBy('experiments.created_at')
+    .limit(limit)
+    .offset(offset)
+    .execute();
+  return {
+    total,
+    rows: rows.flatMap((row, index) =>
+      row.val_bpb === null ? [] : [toStanding(row, row.val_bpb, offset + index + 1)],
+    ),
+  };
+}
+
+interface Row {
+  readonly experiment_id: string;
+  readonly verdict: string | null;
+  readonly description: string;
+  readonly worker_endpoint: string | null;
+  readonly train_hash: string;
+  readonly root_hash: string;
+  readonly created_at: number;
+  readonly value: number | null;
+  readonly payment_tx: string | null;
+}
+
+function toStanding(row: Row, valBpb: number, rank: number): VariantStanding {
+  return {
+    rank,
+    experimentId: row.experiment_id,
+    valBpb,
+    verdict: row.verdict,
+    description: row.description,
+    workerEndpoint: row.worker_endpoint,
+    priceAtomic: row.value ?? 0,
+    paymentTx: row.payment_tx,
+    trainHash: row.train_hash,
+    rootHash: row.root_hash,
+    createdAtMs: row.created_at,
+  };
+}
+
+/** One row of the ranking of workers: what we saw of each ourselves. */
+export interface WorkerStanding {
+  readonly rank: number;
+  readonly workerEndpoint: string;
+  readonly runs: number;
+  readonly scored: number;
+  readonly bestValBpb: number | null;
+  readonly spentAtomic: number;
+}
+
+/** Ranks workers by the best score that counts, then by how many runs gave one. */
+export async function loadWorkerStandings(
+  db: Db,
+  limit: number,
+  offset: number,
+): Promise<{ rows: WorkerStanding[]; total: number }> {
+  const rows = await db
+    .selectFrom('experiments')
+    .leftJoin('ledger', 'ledger.experiment_id', 'experiments.experiment_id')
+    .where('experiments.worker_endpoint', 'is not', null)
+    .where('experiments.state', 'in', ['judged', 'published', 'failed', 'lost'])
+    .select((eb) => [
+      'experiments.worker_endpoint',
+      eb.fn.count<number>('experiments.experiment_id').distinct().as('runs'),
+      eb.fn
+        .count<number>(
+          eb.case().when('experiments.verdict', 'in', COUNTS).then(eb.ref('experiments.experiment_id')).end(),
+        )
+        .distinct()
+        .as('scored'),
+      eb.fn
+        .min<number | null>(
+          eb.case().when('experiments.verdict', 'in', COUNTS).then(eb.ref('experiments.val_bpb')).else(null).end(),
+        )
+        .as('best'),
+      eb.fn
+        .sum<number | null>(eb.case().when('ledger.state', '=', 'spent').then(eb.ref('ledger.amount')).else(0).end())
+        .as('spent'),
+    ])
+    .groupBy('experiments.worker_endpoint')
+    .execute();
+  const ranked = rows
+    .flatMap(({ worker_endpoint, runs, scored, best, spent }) =>
+      worker_endpoint === null
+        ? []
+        : [{ workerEndpoint: worker_endpoint, runs, scored, bestValBpb: best, spentAtomic: spent ?? 0 }],
+    )
+    .sort(
+      (a, b) =>
+        (a.bestValBpb ?? Number.POSITIVE_INFINITY) - (b.bestValBpb ?? Number.POSITIVE_INFINITY) || b.scored - a.scored,
+    )
+    .map((row, index) => ({ rank: index + 1, ...row }));
+  return { total: ranked.length, rows: ranked.slice(offset, offset + limit) };
+}
+
+/** Scores that count in the order in which they came, at most the newest `limit`. */
+export async function loadTrend(db: Db, filter: { loopId?: string }, limit: number): Promise<TrendPoint[]> {
+  let query = db
+    .selectFrom('experiments')
+    .select(['experiment_id', 'val_bpb', 'verdict', 'description', 'created_at'])
+    .where('val_bpb', 'is not', null)
+    .where('verdict', 'in', COUNTS);
+  if (filter.loopId !== undefined) query = query.where('loop_id', '=', filter.loopId);
+  const rows = await query.orderBy('created_at', 'desc').orderBy('experiment_id').limit(limit).execute();
+  return rows
+    .flatMap((row) =>
+      row.val_bpb === null
+        ? []
+        : [
+            {
+              experimentId: row.experiment_id,
+              valBpb: row.val_bpb,
+              verdict: row.verdict ?? '',
+              description: row.description,
+            },
+          ],
+    )
+    .reverse();
+}
+
+/** One run on the chart. */
+export interface TrendPoint {
+  readonly experimentId: string;
+  readonly valBpb: number;
+  readonly verdict: string;
+  readonly description: string;
+}
