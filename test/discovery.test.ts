@@ -495,14 +495,15 @@ describe('discovery with a bad index', () => {
   it('leaves alone what the rate limit of the index does not allow to ask, and says how many', async () => {
     const index = await startServer((_request, response, url) => {
       const isList = url.pathname.endsWith('/agents');
-      const headers = { 'x-ratelimit-limit': '3', 'x-ratelimit-remaining': '2' };
+      const headers = { 'x-ratelimit-limit': '5', 'x-ratelimit-remaining': '4' };
       const rows = [row(0, { name: 'Agent #0' }), row(1), row(2)];
       sendJson(response, isList ? envelope(rows) : { detail: 'no' }, isList ? 200 : 404, headers);
     });
-    const { hidden } = await createDiscovery(index.url, []).discover();
-    expect(hidden).toEqual({ not_indexed: 2, not_checked: 1 });
-    // The placeholder is the one that was left out.
-    expect(index.countOf('/agents/84532/0')).toBe(0);
+    const { hidden, sources } = await createDiscovery(index.url, []).discover();
+    expect(hidden).toEqual({ not_indexed: 1, not_checked: 2 });
+    // Neither the placeholder nor the last requests of the minute went into details of a search that found nobody.
+    expect(index.countOf('/agents/84532/1')).toBe(1);
+    expect(sources[1]).toMatchObject({ note: 'search_dropped', ok: true });
   });
 });
 

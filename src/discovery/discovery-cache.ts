@@ -13,7 +13,7 @@ export interface DiscoveryCache {
 const StoredList = z
   .object({
     workers: z.array(Worker).readonly(),
-    /** False: the call's time was over before every agent had answered. */
+    /** False: some agents had not answered in time, or the rate limit left them unasked. */
     isComplete: z.boolean(),
     skippedRows: z.number(),
   })

@@ -30,6 +30,8 @@ export interface CallBudget {
   readonly signal: AbortSignal;
   /** Retries start only if they can begin before this time, milliseconds of `performance.now()`. */
   readonly retryUntilMs: number;
+  /** Requests of the current minute that a detail call leaves to others. */
+  readonly detailReserve?: number;
 }
 
 /** Documented limits of the public service, requests per minute: anonymous, and with the smallest key. */
@@ -56,7 +58,7 @@ export class IndexApi {
    * @throws IndexError
    */
   async fetchList(query: ListQuery, budget: CallBudget): Promise<IndexPage> {
-    const body = await this.#fetchJson(buildListUrl(this.base, query), budget);
+    const body = await this.#fetchJson(buildListUrl(this.base, query), budget, 0);
     const page = parseListPage(body, query);
     if (typeof page === 'string') throw new IndexError(page, this.base.host, { status: 200 });
     return page;
@@ -67,17 +69,17 @@ export class IndexApi {
    * @throws IndexError; `not_found` is no proof that the agent does not exist
    */
   async fetchDetail(agent: AgentIdentity, budget: CallBudget): Promise<IndexRow> {
-    const body = await this.#fetchJson(buildDetailUrl(this.base, agent), budget);
+    const body = await this.#fetchJson(buildDetailUrl(this.base, agent), budget, budget.detailReserve ?? 0);
     const row = parseDetail(body);
     if (typeof row === 'string') throw new IndexError(row, this.base.host, { status: 200 });
     if (!isSameAgent(row.agent, agent)) throw new IndexError('unexpected_shape', this.base.host, { status: 200 });
     return row;
   }
 
-  async #fetchJson(url: URL, budget: CallBudget): Promise<unknown> {
+  async #fetchJson(url: URL, budget: CallBudget, reserve: number): Promise<unknown> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await this.#fetchOnce(url, budget.signal);
+        return await this.#fetchOnce(url, budget.signal, reserve);
       } catch (error) {
         const baseWaitMs = RETRY_WAITS_MS[attempt];
         if (!(error instanceof IndexError) || !error.isTransient || baseWaitMs === undefined) throw error;
@@ -89,9 +91,9 @@ export class IndexApi {
     }
   }
 
-  async #fetchOnce(url: URL, signal: AbortSignal): Promise<unknown> {
+  async #fetchOnce(url: URL, signal: AbortSignal, reserve: number): Promise<unknown> {
     const { http, gate, clock } = this.deps;
-    const answer = await gate.run(url.host, http.isAllowedHost(url), signal, () => this.#request(url, signal));
+    const answer = await gate.run(url.host, http.isAllowedHost(url), signal, () => this.#request(url, signal, reserve));
     this.limiter.observe(answer.status, answer.headers);
     const error = findStatusError(answer, clock.nowMs());
     if (error) throw error;
@@ -100,9 +102,9 @@ export class IndexApi {
     return json.value;
   }
 
-  async #request(url: URL, signal: AbortSignal): Promise<HttpAnswer> {
-    if (!this.limiter.tryAcquire()) {
-      throw new IndexError('rate_limited', url.host, { retryAfterMs: this.limiter.waitMs() });
+  async #request(url: URL, signal: AbortSignal, reserve: number): Promise<HttpAnswer> {
+    if (!this.limiter.tryAcquire(reserve)) {
+      throw new IndexError('rate_limited', url.host, { retryAfterMs: this.limiter.waitMs(reserve) });
     }
     const { http, scanApiKey } = this.deps;
     try {

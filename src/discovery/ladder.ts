@@ -56,6 +56,8 @@ const DEFAULT_DEADLINE_MS = 2_500;
 const RUN_MS = 15_000;
 const FRESH_MS = 5 * 60_000;
 const FRESH_NEGATIVE_MS = 60_000;
+/** The index's rate limit is one per minute: earlier, a list that lacks some agents would not get longer. */
+const FRESH_INCOMPLETE_MS = 60_000;
 /** Older lists are not shown while a newer one is on its way, only when there is none. */
 const STALE_MS = 24 * 3_600_000;
 /** Sizes of index pages: few, so that callers with similar limits share a cached list. */
@@ -145,7 +147,7 @@ export class Discovery {
     const isEmpty = value.workers.every((worker) => worker.hiddenReason !== undefined);
     if (ageMs < 0 || ageMs > STALE_MS) return 'miss';
     if (isEmpty) return value.isComplete && ageMs < FRESH_NEGATIVE_MS ? 'fresh' : 'miss';
-    return value.isComplete && ageMs < FRESH_MS ? 'fresh' : 'stale';
+    return ageMs < (value.isComplete ? FRESH_MS : FRESH_INCOMPLETE_MS) ? 'fresh' : 'stale';
   }
 
   #describeKept({ value, storedAtMs }: Stored<StoredList>, isStale: boolean, startedMs: number): Findings {
@@ -180,13 +182,14 @@ export class Discovery {
 
   async #save(plan: Plan, run: DiscoveryRun): Promise<void> {
     const { workers, skippedRows } = run.snapshot();
-    const isComplete = run.isDone && !workers.some((worker) => worker.hiddenReason === 'pending');
+    const isOpen = ({ hiddenReason }: Worker) => hiddenReason === 'pending' || hiddenReason === 'not_checked';
+    const isComplete = run.isDone && !workers.some(isOpen);
     await this.#assess.cache.saveList(plan.key, { workers, isComplete, skippedRows }, this.deps.clock.nowMs());
   }
 
   #plan(request: DiscoverRequest): Plan {
     const chainId = resolveChainId(request.chain);
-    const skill = request.skill === undefined ? undefined : normalizeSkill(request.skill);
+    const skill = normalizeSkill(request.skill ?? '') || undefined;
     const pageSize = PAGE_SIZES.find((size) => size >= request.limit) ?? 100;
     const group = skill === undefined || SKILL_ALIASES.includes(skill) ? 'default' : skill;
     return {

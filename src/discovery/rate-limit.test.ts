@@ -25,6 +25,13 @@ describe('IndexRateLimiter', () => {
     expect(take(limiter, 15)).toBe(10);
   });
 
+  it('leaves the reserve to those who ask without one', () => {
+    const limiter = new IndexRateLimiter(createClock(), 4);
+    expect([3, 3, 3].map((reserve) => limiter.tryAcquire(reserve))).toEqual([true, false, false]);
+    expect(take(limiter, 9)).toBe(3);
+    expect(new IndexRateLimiter(createClock(), 2).tryAcquire(3)).toBe(false);
+  });
+
   it('believes the limit in the headers instead', () => {
     const limiter = new IndexRateLimiter(createClock(), 10);
     limiter.observe(200, { 'x-ratelimit-limit': '600', 'x-ratelimit-remaining': '590' });

@@ -23,22 +23,24 @@ export class IndexRateLimiter {
     this.#perMinute = perMinute;
   }
 
-  /** Takes one request; false when it has to wait. */
-  tryAcquire(): boolean {
-    const nowMs = this.clock.nowMs();
-    if (this.waitMs() > 0) return false;
-    this.#takenAtMs.push(nowMs);
+  /**
+   * Takes one request; false when it has to wait.
+   * @param reserve how many requests of the minute are left to more important ones
+   */
+  tryAcquire(reserve = 0): boolean {
+    if (this.waitMs(reserve) > 0) return false;
+    this.#takenAtMs.push(this.clock.nowMs());
     return true;
   }
 
   /** How long until the next request is allowed, milliseconds; 0: now. */
-  waitMs(): number {
+  waitMs(reserve = 0): number {
     const nowMs = this.clock.nowMs();
     // A clock that was set back would otherwise keep old entries for ever.
     this.#takenAtMs = this.#takenAtMs.filter((takenMs) => takenMs <= nowMs && nowMs - takenMs < MINUTE_MS);
     const oldestMs = this.#takenAtMs[0];
-    const isFull = this.#perMinute !== null && this.#takenAtMs.length >= this.#perMinute;
-    const windowMs = isFull && oldestMs !== undefined ? oldestMs + MINUTE_MS - nowMs : 0;
+    const isFull = this.#perMinute !== null && this.#takenAtMs.length + reserve >= this.#perMinute;
+    const windowMs = isFull ? (oldestMs ?? nowMs) + MINUTE_MS - nowMs : 0;
     return Math.max(0, windowMs, this.#blockedUntilMs - nowMs);
   }
 

@@ -42,6 +42,8 @@ const MAX_PAGES = 5;
 /** Shares of `softMs`: when the second step starts at the latest, and when the last retry may. */
 const FIRST_STEP = 0.5;
 const LAST_STEP = 0.9;
+/** A search that finds spam must not use up the minute: the list without it needs one request, and some for details. */
+const SECOND_STEP_REQUESTS = 3;
 
 /**
  * One climb of the discovery ladder. It goes on in the background when its caller's time is over, so that the next
@@ -132,7 +134,11 @@ export class DiscoveryRun {
       chainId,
       notBeforeMs,
       source: this.#source,
-      budget: { signal, retryUntilMs: this.#startedMs + softMs * share },
+      budget: {
+        signal,
+        retryUntilMs: this.#startedMs + softMs * share,
+        detailReserve: share === FIRST_STEP ? SECOND_STEP_REQUESTS : 0,
+      },
       budgetMs: Math.max(softMs / 4, this.#msUntil(share)),
       publish: (worker) => this.#workers.set(worker.workerId, worker),
     };
