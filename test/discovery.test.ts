@@ -324,14 +324,14 @@ describe('discovery among bad agents', () => {
       atUri(1, good.uri),
     ]);
     const { discover } = createDiscovery(index.url, [good.host, bad.host]);
-    const { workers, hidden } = await discover({ includeUnreachable: true, deadlineMs: 1_500, limit: 100 });
+    const { workers, hidden } = await discover({ includeUnreachable: true, deadlineMs: 3_000, limit: 100 });
     expect(workers[0]).toMatchObject({ agentId: '1', identity: 'verified' });
     const reasons = new Map(workers.map((worker) => [worker.agentId, worker.hiddenReason]));
     cases.forEach(([reason], offset) => {
       expect([offset + 10, reasons.get(String(offset + 10))]).toEqual([offset + 10, reason]);
     });
     expect(hidden).toMatchObject({ bad_row: 3, pending: 1, blocked_address: 2, blocked_url: 3, bad_registration: 2 });
-    expect((await discover({ deadlineMs: 1_500, limit: 100 })).workers).toHaveLength(1);
+    expect((await discover({ deadlineMs: 3_000, limit: 100 })).workers).toHaveLength(1);
   });
 
   it('never contacts the endpoint of an agent that is hidden', async () => {
@@ -425,7 +425,7 @@ describe('discovery with a bad index', () => {
       response.writeHead(Number(fixture.status));
       response.end(typeof fixture.body_text === 'string' ? fixture.body_text : JSON.stringify(fixture.body));
     });
-    const { workers, sources } = await createDiscovery(index.url, []).discover({ deadlineMs: 600 });
+    const { workers, sources } = await createDiscovery(index.url, []).discover({ deadlineMs: 800 });
     expect(workers).toEqual([]);
     expect(sources.map(({ ok, error }) => [ok, error])).toEqual([
       [false, code],
