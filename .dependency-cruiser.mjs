@@ -4,7 +4,7 @@ const FLOORS = [
   ['src/(discovery|payment|worker|provenance)/'],
   ['src/(experiment|leaderboard)/'],
   ['src/campaign/'],
-  ['src/coordinator.ts'],
+  ['src/coordinator.ts', 'src/coordinator/'],
   ['tools/', 'prompts/'],
   ['src/server.ts'],
   ['src/(transports|localnet)/'],

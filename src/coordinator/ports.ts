@@ -1,0 +1,66 @@
+import { countLines, loadChampion, loadScores, loadSigma } from '../campaign/champion.ts';
+import { judgeRun } from '../campaign/judge.ts';
+import { loadLoop } from '../campaign/loop.ts';
+import { loadOwnRecords } from '../campaign/own-record.ts';
+import { chooseWorker } from '../campaign/worker-choice.ts';
+import type { DriverPorts, Patience, WorkerPick } from '../experiment/drive.ts';
+import type { Experiment, Judgement } from '../experiment/experiment.ts';
+import { loadTakenWorkers } from '../experiment/leases.ts';
+import type { Caps } from '../payment/budget.ts';
+import { loadSource } from '../provenance/sources.ts';
+import type { RunResult } from '../worker/result.ts';
+import type { Services } from './services.ts';
+
+const PRICE_DEADLINE_MS = 3_000;
+const CANDIDATES = 100;
+
+/** What the driver of experiments is given: the floors below it, and the decisions of the floor above. */
+export function createPorts(services: Services, patience: Patience): DriverPorts {
+  const { db, clock, log, worker, desk, config } = services;
+  return {
+    db,
+    clock,
+    log,
+    worker,
+    desk,
+    patience,
+    maxOverlap: config.maxOverlap,
+    chooseWorker: (experiment) => pickWorker(services, experiment),
+    judge: (experiment, result) => judge(services, experiment, result),
+    capsOf: (experiment) => loadCaps(services, experiment),
+  };
+}
+
+async function pickWorker(services: Services, experiment: Experiment): Promise<WorkerPick> {
+  const { db, clock, discovery, prices } = services;
+  const [found, taken, records, loop] = await Promise.all([
+    discovery.discover({ limit: CANDIDATES }),
+    loadTakenWorkers(db, clock.nowMs()),
+    loadOwnRecords(db),
+    experiment.loopId === null ? undefined : loadLoop(db, experiment.loopId),
+  ]);
+  return chooseWorker(experiment, {
+    nowMs: clock.nowMs(),
+    workers: found.workers,
+    taken,
+    records,
+    preferred: loop?.settings.prefer ?? null,
+    fetchPrices: (endpoints) => prices.fetch(endpoints, PRICE_DEADLINE_MS),
+  });
+}
+
+async function judge({ db }: Services, experiment: Experiment, result: RunResult): Promise<Judgement> {
+  const [champion, sigma, scores, source] = await Promise.all([
+    loadChampion(db, experiment.rootHash, experiment.loopId),
+    loadSigma(db, experiment.rootHash),
+    loadScores(db, experiment.rootHash, experiment.variantHash),
+    loadSource(db, experiment.trainHash),
+  ]);
+  return judgeRun(result, countLines(source ?? ''), scores.length + 1, champion, sigma);
+}
+
+async function loadCaps({ db, desk }: Services, experiment: Experiment): Promise<Caps> {
+  const caps = { ...desk.caps, perExperimentAtomic: experiment.maxPriceAtomic };
+  const loop = experiment.loopId === null ? undefined : await loadLoop(db, experiment.loopId);
+  return loop ? { ...caps, loopAtomic: loop.settings.budgetAtomic } : caps;
+}

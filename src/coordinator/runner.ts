@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { sleep } from '../base/time.ts';
+import { LoopEngine } from '../campaign/loop-engine.ts';
+import { DEFAULT_PATIENCE } from '../experiment/drive.ts';
+import { ExperimentEngine } from '../experiment/engine.ts';
+import { expireOtherLeases, releaseLeases, renewLeases } from '../experiment/leases.ts';
+import { sweepAuthorizations } from '../experiment/sweep.ts';
+import { exportRecords } from '../provenance/export.ts';
+import { acquireRunnerLease, releaseRunnerLease } from '../store/runner-lease.ts';
+import { createPorts } from './ports.ts';
+import type { Services } from './services.ts';
+
+const TICK_MS = 150;
+const RENEW_MS = 3_000;
+const SWEEP_MS = 5_000;
+
+/** Executes the queued work of one data folder; at most one runner of a folder does. */
+export class Runner {
+  readonly #services: Services;
+  readonly #owner = `${hostname()}:${process.pid}:${randomBytes(4).toString('hex')}`;
+  readonly #engine: ExperimentEngine;
+  readonly #loops: LoopEngine;
+  #openAuthorizations = 0;
+
+  constructor(services: Services) {
+    this.#services = services;
+    this.#engine = new ExperimentEngine(createPorts(services, DEFAULT_PATIENCE), this.#owner);
+    this.#loops = new LoopEngine(services.db, services.clock, services.log);
+  }
+
+  /**
+   * Works until there has been nothing to do for a while, the signal fires, or the data folder vanishes.
+   * @param idleMs how long to stay without work, milliseconds
+   * @returns false when another runner has the folder
+   */
+  async run(idleMs: number, signal: AbortSignal): Promise<boolean> {
+    const { db, clock, log, folder } = this.#services;
+    if (!(await acquireRunnerLease(db, this.#owner, clock.nowMs()))) return false;
+    log.info({ owner: this.#owner }, 'runner started');
+    // Whoever had leases before held the runner's lease before, and has it no more.
+    await expireOtherLeases(db, this.#owner);
+    try {
+      await this.#work(idleMs, signal);
+    } finally {
+      await this.#engine.stop();
+      if (existsSync(join(folder, 'store.sqlite'))) await this.#leave();
+      log.info({ owner: this.#owner }, 'runner ended');
+    }
+    return true;
+  }
+
+  async #work(idleMs: number, signal: AbortSignal): Promise<void> {
+    const { db, clock, log, folder } = this.#services;
+    let busyAtMs = clock.nowMs();
+    let renewedAtMs = clock.nowMs();
+    let sweptAtMs = 0;
+    await exportRecords(db, folder);
+    while (!signal.aborted && existsSync(join(folder, 'store.sqlite'))) {
+      const nowMs = clock.nowMs();
+      if (nowMs - renewedAtMs > RENEW_MS) {
+        if (!(await this.#renew(nowMs))) return;
+        renewedAtMs = nowMs;
+      }
+      if (nowMs - sweptAtMs > SWEEP_MS) {
+        this.#openAuthorizations = await sweepAuthorizations(this.#services).catch((error: unknown) => {
+          log.warn({ error }, 'open authorizations could not be checked');
+          return this.#openAuthorizations;
+        });
+        sweptAtMs = nowMs;
+      }
+      if (await this.#tick()) busyAtMs = clock.nowMs();
+      if (clock.nowMs() - busyAtMs > idleMs) return;
+      await sleep(TICK_MS, signal);
+    }
+  }
+
+  /** @returns whether there is work */
+  async #tick(): Promise<boolean> {
+    const loops = await this.#loops.tick();
+    await this.#engine.tick();
+    await exportRecords(this.#services.db, this.#services.folder);
+    return loops > 0 || this.#engine.activeCount > 0 || this.#openAuthorizations > 0;
+  }
+
+  async #renew(nowMs: number): Promise<boolean> {
+    const { db, log } = this.#services;
+    if (!(await acquireRunnerLease(db, this.#owner, nowMs))) {
+      log.warn({ owner: this.#owner }, 'another runner has taken over');
+      return false;
+    }
+    await renewLeases(db, this.#owner, nowMs);
+    return true;
+  }
+
+  async #leave(): Promise<void> {
+    const { db, folder } = this.#services;
+    await exportRecords(db, folder);
+    await releaseLeases(db, this.#owner);
+    await releaseRunnerLease(db, this.#owner);
+  }
+}

@@ -1,0 +1,141 @@
+import { randomBytes } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import type { PaymentChain } from '../base/chains.ts';
+import type { Log } from '../base/log.ts';
+import { type Clock, systemClock } from '../base/time.ts';
+import { PriceBook } from '../campaign/prices.ts';
+import { buildRpcUrl, type Config } from '../config.ts';
+import { Discovery } from '../discovery/ladder.ts';
+import { HttpClient } from '../net/http.ts';
+import type { Caps } from '../payment/budget.ts';
+import { ChainReader } from '../payment/chain.ts';
+import { PaymentDesk } from '../payment/desk.ts';
+import { SigningGuard } from '../payment/guard.ts';
+import { loadLocalKey } from '../payment/local-key.ts';
+import { createCache } from '../store/cache.ts';
+import { type Db, loadMasterSecret, openDatabase, storeFolder } from '../store/database.ts';
+import { WorkerClient } from '../worker/client.ts';
+
+/** Every part of the house, wired to one data folder. */
+export interface Services {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly db: Db;
+  readonly folder: string;
+  readonly http: HttpClient;
+  readonly worker: WorkerClient;
+  readonly desk: PaymentDesk;
+  readonly discovery: Discovery;
+  readonly prices: PriceBook;
+  readonly openChain: (chain: PaymentChain) => Promise<ChainReader | null>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the store and wires everything. Nothing is asked of the network yet.
+ * @throws ConfigurationError when the data folder or the key file cannot be used
+ */
+export async function openServices(config: Config, version: string, log: Log): Promise<Services> {
+  const clock = systemClock;
+  const db = await openDatabase(config.dataDir);
+  const http = new HttpClient({
+    allowHttpHosts: config.allowHttpHosts,
+    userAgent: `autoresearch-coordinator/${version}`,
+  });
+  const caps = readCaps(config);
+  const guard = config.privateKeyFile
+    ? new SigningGuard(
+        loadLocalKey(config.privateKeyFile),
+        { maxPriceAtomic: caps.perExperimentAtomic, maxValiditySeconds: config.maxValiditySeconds },
+        clock,
+      )
+    : null;
+  const openChain = createChainOpener(config, log);
+  const masterSecret = await loadMasterSecret(db, () => randomBytes(32).toString('hex'));
+  const desk = new PaymentDesk({
+    db,
+    guard,
+    caps,
+    maxValiditySeconds: config.maxValiditySeconds,
+    openChain,
+    masterSecret,
+    clock,
+  });
+  const worker = new WorkerClient(http);
+  const discovery = new Discovery({
+    http,
+    scanApiUrl: config.scanApiUrl,
+    scanApiKey: config.scanApiKey,
+    operatorWorkers: config.workers,
+    blockedWorkers: config.blockedWorkers,
+    ipfsGateways: config.ipfsGateways,
+    cache: createCache(db),
+    clock,
+    log,
+  });
+  const close = async () => {
+    await Promise.all([discovery.close(), http.close()]);
+    await db.destroy();
+  };
+  return {
+    config,
+    clock,
+    log,
+    db,
+    folder: storeFolder(config.dataDir),
+    http,
+    worker,
+    desk,
+    discovery,
+    prices: new PriceBook(worker, desk, clock),
+    openChain,
+    close,
+  };
+}
+
+function readCaps(config: Config): Caps {
+  return {
+    perExperimentAtomic: config.maxPriceAtomic,
+    rollingDayAtomic: config.budgetAtomic,
+    ...(config.budgetTotalAtomic === undefined ? {} : { lifetimeAtomic: config.budgetTotalAtomic }),
+  };
+}
+
+/** The JSON-RPC of the Obol stack, used where its name resolves and nothing else is configured. */
+const STACK_RPC = 'http://erpc.erpc.svc.cluster.local:4000/rpc';
+/** A node that was wrong or silent is asked again after this time, in milliseconds. */
+const RETRY_CHAIN_MS = 10_000;
+
+/** Opens each chain once, after its node has said that it is that chain. */
+function createChainOpener(config: Config, log: Log): (chain: PaymentChain) => Promise<ChainReader | null> {
+  const opened = new Map<number, { reader: Promise<ChainReader | null>; atMs: number }>();
+  const open = async (chain: PaymentChain): Promise<ChainReader | null> => {
+    const url = await findRpcUrl(config, chain);
+    if (url === null) return null;
+    const reader = new ChainReader(chain, url);
+    const chainId = await reader.fetchChainId().catch(() => null);
+    if (chainId === chain.chainId) return reader;
+    log.warn({ chain: chain.name, answered: chainId }, 'the JSON-RPC node of this chain cannot be used');
+    return null;
+  };
+  return async (chain) => {
+    const known = opened.get(chain.chainId);
+    if (known) {
+      const reader = await known.reader;
+      if (reader || Date.now() - known.atMs < RETRY_CHAIN_MS) return reader;
+    }
+    const reader = open(chain);
+    opened.set(chain.chainId, { reader, atMs: Date.now() });
+    return reader;
+  };
+}
+
+async function findRpcUrl(config: Config, chain: PaymentChain): Promise<string | null> {
+  if (config.rpcUrl) return buildRpcUrl(config.rpcUrl, chain);
+  const isInStack = await lookup(new URL(STACK_RPC).hostname).then(
+    () => true,
+    () => false,
+  );
+  return isInStack ? buildRpcUrl(STACK_RPC, chain) : (chain.publicRpcUrl ?? null);
+}
