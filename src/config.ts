@@ -30,6 +30,8 @@ export interface Config {
   readonly blockedWorkers: readonly string[];
   readonly allowHttpHosts: readonly string[];
   readonly ipfsGateways: readonly string[];
+  /** Seconds that the runner stays without work. */
+  readonly runnerIdleSeconds: number;
   readonly logLevel: LogLevel;
 }
 
@@ -70,6 +72,7 @@ export function readConfig(env: Environment): Config {
     blockedWorkers: readUrls('AUTORESEARCH_BLOCKED_WORKERS', read('AUTORESEARCH_BLOCKED_WORKERS')),
     allowHttpHosts: readList(read('AUTORESEARCH_ALLOW_HTTP_HOSTS')),
     ipfsGateways: readUrls('AUTORESEARCH_IPFS_GATEWAYS', read('AUTORESEARCH_IPFS_GATEWAYS')),
+    runnerIdleSeconds: readInteger('AUTORESEARCH_RUNNER_IDLE', read('AUTORESEARCH_RUNNER_IDLE'), 0, 86_400) ?? 60,
     logLevel: readLogLevel(read('LOG_LEVEL')),
   };
 }

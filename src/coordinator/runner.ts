@@ -8,6 +8,7 @@ import { DEFAULT_PATIENCE } from '../experiment/drive.ts';
 import { ExperimentEngine } from '../experiment/engine.ts';
 import { expireOtherLeases, releaseLeases, renewLeases } from '../experiment/leases.ts';
 import { sweepAuthorizations } from '../experiment/sweep.ts';
+import { exportChart } from '../leaderboard/charts.ts';
 import { exportRecords } from '../provenance/export.ts';
 import { acquireRunnerLease, releaseRunnerLease } from '../store/runner-lease.ts';
 import { createPorts } from './ports.ts';
@@ -53,11 +54,11 @@ export class Runner {
   }
 
   async #work(idleMs: number, signal: AbortSignal): Promise<void> {
-    const { db, clock, log, folder } = this.#services;
+    const { clock, log, folder } = this.#services;
     let busyAtMs = clock.nowMs();
     let renewedAtMs = clock.nowMs();
     let sweptAtMs = 0;
-    await exportRecords(db, folder);
+    await this.#export();
     while (!signal.aborted && existsSync(join(folder, 'store.sqlite'))) {
       const nowMs = clock.nowMs();
       if (nowMs - renewedAtMs > RENEW_MS) {
@@ -81,8 +82,19 @@ export class Runner {
   async #tick(): Promise<boolean> {
     const loops = await this.#loops.tick();
     await this.#engine.tick();
-    await exportRecords(this.#services.db, this.#services.folder);
+    await this.#export();
     return loops > 0 || this.#engine.activeCount > 0 || this.#openAuthorizations > 0;
+  }
+
+  async #export(): Promise<void> {
+    const { db, folder, log } = this.#services;
+    const loopIds = await exportRecords(db, folder);
+    if (loopIds.length === 0) return;
+    for (const loopId of new Set([null, ...loopIds])) {
+      await exportChart(db, folder, loopId).catch((error: unknown) =>
+        log.warn({ error }, 'a chart could not be drawn'),
+      );
+    }
   }
 
   async #renew(nowMs: number): Promise<boolean> {
@@ -96,8 +108,8 @@ export class Runner {
   }
 
   async #leave(): Promise<void> {
-    const { db, folder } = this.#services;
-    await exportRecords(db, folder);
+    const { db } = this.#services;
+    await this.#export();
     await releaseLeases(db, this.#owner);
     await releaseRunnerLease(db, this.#owner);
   }

@@ -40,7 +40,7 @@ export async function openServices(config: Config, version: string, log: Log): P
   const clock = systemClock;
   const db = await openDatabase(config.dataDir);
   const http = new HttpClient({
-    allowHttpHosts: config.allowHttpHosts,
+    allowHttpHosts: listAllowedHosts(config),
     userAgent: `autoresearch-coordinator/${version}`,
   });
   const caps = readCaps(config);
@@ -92,6 +92,12 @@ export async function openServices(config: Config, version: string, log: Log): P
     openChain,
     close,
   };
+}
+
+/** The index is the operator's choice: a plain-http one inside a cluster or on this machine needs no second permission. */
+function listAllowedHosts(config: Config): string[] {
+  const index = new URL(config.scanApiUrl);
+  return index.protocol === 'http:' ? [...config.allowHttpHosts, index.host] : [...config.allowHttpHosts];
 }
 
 function readCaps(config: Config): Caps {

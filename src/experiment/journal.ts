@@ -95,16 +95,16 @@ export async function draftExperiment(
   });
 }
 
-/** The first source of a variant's lineage: its parent's root, or itself. */
-async function findRoot(trx: Trx, variant: Variant): Promise<string> {
-  if (variant.parentHash === null) return variant.trainHash;
-  const parent = await trx
+/** The first source of a variant's lineage: that of the same source before, of its parent, or itself. */
+async function findRoot(trx: Trx, { trainHash, parentHash }: Variant): Promise<string> {
+  const relatives = parentHash === null ? [trainHash] : [trainHash, parentHash];
+  const relative = await trx
     .selectFrom('experiments')
     .select('root_hash')
-    .where('train_hash', '=', variant.parentHash)
+    .where('train_hash', 'in', relatives)
     .orderBy('created_at')
     .executeTakeFirst();
-  return parent?.root_hash ?? variant.parentHash;
+  return relative?.root_hash ?? parentHash ?? trainHash;
 }
 
 function defaultKey(draft: Draft): string {

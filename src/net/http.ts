@@ -89,7 +89,7 @@ export class HttpClient {
    */
   async request(options: HttpRequest): Promise<HttpAnswer> {
     const startedMs = performance.now();
-    const deadline = AbortSignal.timeout(options.deadlineMs);
+    const deadline = AbortSignal.timeout(Math.max(1, Math.ceil(options.deadlineMs)));
     const signal = options.signal ? AbortSignal.any([deadline, options.signal]) : deadline;
     let url = parseUrl(options.url);
     for (let hops = 0; ; hops += 1) {

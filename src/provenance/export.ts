@@ -15,9 +15,9 @@ export function resultsPath(folder: string): string {
 /**
  * Appends to `results.jsonl` what the store has published and the file lacks, with the sources that it names. Only one
  * process of a data folder does this; a crash between the two is made good by the next call.
- * @returns how many lines were appended
+ * @returns the loop of each appended record, null for an experiment of its own
  */
-export async function exportRecords(db: Db, folder: string): Promise<number> {
+export async function exportRecords(db: Db, folder: string): Promise<(string | null)[]> {
   const path = resultsPath(folder);
   const { lastId, endsCleanly } = await readTail(path);
   const last =
@@ -28,11 +28,11 @@ export async function exportRecords(db: Db, folder: string): Promise<number> {
     .selectFrom('records')
     .innerJoin('experiments', 'experiments.experiment_id', 'records.experiment_id')
     .innerJoin('sources', 'sources.train_hash', 'experiments.train_hash')
-    .select(['records.line', 'sources.train_hash', 'sources.source'])
+    .select(['records.line', 'sources.train_hash', 'sources.source', 'experiments.loop_id'])
     .where('records.seq', '>', last?.seq ?? 0)
     .orderBy('records.seq')
     .execute();
-  if (missing.length === 0) return 0;
+  if (missing.length === 0) return [];
   for (const { train_hash, source } of missing) await exportSource(folder, train_hash, source);
   const file = await open(path, 'a', 0o600);
   try {
@@ -43,7 +43,7 @@ export async function exportRecords(db: Db, folder: string): Promise<number> {
   } finally {
     await file.close();
   }
-  return missing.length;
+  return missing.map(({ loop_id }) => loop_id);
 }
 
 /** The experiment of the last whole line. Lines are appended in the store's order, so all before it are there. */

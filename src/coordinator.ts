@@ -1,0 +1,173 @@
+import type { Log } from './base/log.ts';
+import type { Config } from './config.ts';
+import type { CallContext, SubmitInput } from './coordinator/experiments.ts';
+import type { LeaderboardInput } from './coordinator/leaderboard.ts';
+import type { Proposal, StartLoopInput } from './coordinator/loops.ts';
+import type { Services } from './coordinator/services.ts';
+import type { DiscoverInput } from './coordinator/workers.ts';
+
+export interface CoordinatorOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly log: Log;
+  /** Program and arguments that start a runner of the same data folder. */
+  readonly runnerCommand: readonly string[];
+}
+
+export type LoopAction =
+  | { readonly action: 'start'; readonly start: StartLoopInput }
+  | { readonly action: 'continue'; readonly loopId: string; readonly proposals: readonly Proposal[] }
+  | { readonly action: 'status' | 'stop'; readonly loopId: string };
+
+/**
+ * What tools and commands call. The store, the wallet and the network code are loaded with the first call that needs
+ * them, so that a server is ready before that.
+ */
+export class Coordinator {
+  readonly #options: CoordinatorOptions;
+  #opened: Promise<Opened> | undefined;
+
+  constructor(options: CoordinatorOptions) {
+    this.#options = options;
+  }
+
+  get config(): Config {
+    return this.#options.config;
+  }
+
+  /** The wired parts, for commands that look behind the scenes. */
+  async services(): Promise<Services> {
+    return (await this.#open()).services;
+  }
+
+  /** Starts a runner if an earlier process left work behind. */
+  async resume(): Promise<void> {
+    const { services, runner, experiments, loops } = await this.#open();
+    const [open, running] = await Promise.all([
+      experiments.loadExperiments(services.db, { isOpen: true, limit: 1 }),
+      loops.loadLoops(services.db, { isRunning: true, limit: 1 }),
+    ]);
+    if (open.length + running.length > 0) await runner.ensure(services);
+  }
+
+  async discover(input: DiscoverInput) {
+    const { services } = await this.#open();
+    const { discoverWorkers } = await import('./coordinator/workers.ts');
+    return discoverWorkers(services, input);
+  }
+
+  async probe(worker: string, signal?: AbortSignal) {
+    const { services } = await this.#open();
+    const { probeWorker } = await import('./coordinator/workers.ts');
+    return probeWorker(services, worker, signal);
+  }
+
+  async submit(input: SubmitInput, call: CallContext) {
+    const { services, runner } = await this.#open();
+    const { submitExperiment } = await import('./coordinator/experiments.ts');
+    return submitExperiment(services, runner, input, call);
+  }
+
+  async getExperiment(experimentId: string, waitSeconds: number, call: CallContext) {
+    const { services, runner } = await this.#open();
+    const { followExperiment } = await import('./coordinator/experiments.ts');
+    return followExperiment(services, runner, experimentId, waitSeconds, call);
+  }
+
+  async cancelExperiment(experimentId: string) {
+    const { services } = await this.#open();
+    const { cancelExperiment } = await import('./coordinator/experiments.ts');
+    return cancelExperiment(services, experimentId);
+  }
+
+  async listExperiments(limit: number) {
+    const { services, experiments } = await this.#open();
+    const { viewExperiment } = await import('./coordinator/experiment-view.ts');
+    const found = await experiments.loadExperiments(services.db, { limit });
+    return Promise.all(found.map((experiment) => viewExperiment(services.db, experiment, services.clock.nowMs())));
+  }
+
+  async leaderboard(input: LeaderboardInput) {
+    const { services } = await this.#open();
+    const { readLeaderboard } = await import('./coordinator/leaderboard.ts');
+    return readLeaderboard(services, input);
+  }
+
+  async loop(input: LoopAction, waitSeconds: number, call: CallContext) {
+    const { services, runner } = await this.#open();
+    const { continueLoop, followLoop, startLoop, stopLoop } = await import('./coordinator/loops.ts');
+    switch (input.action) {
+      case 'start': {
+        const loopId = await startLoop(services, input.start);
+        return followLoop(services, runner, loopId, waitSeconds, call, []);
+      }
+      case 'continue': {
+        const refused = await continueLoop(services, input.loopId, input.proposals);
+        return followLoop(services, runner, input.loopId, waitSeconds, call, refused);
+      }
+      case 'stop':
+        await stopLoop(services, input.loopId);
+        return followLoop(services, runner, input.loopId, waitSeconds, call, []);
+      case 'status':
+        return followLoop(services, runner, input.loopId, waitSeconds, call, []);
+    }
+  }
+
+  /** THINK of a loop, or how to begin when there is none. */
+  async think(loopId: string, focus: string | null): Promise<string> {
+    const { services } = await this.#open();
+    const { renderLoopThink } = await import('./coordinator/loops.ts');
+    return renderLoopThink(services, loopId, focus);
+  }
+
+  async status() {
+    const { services } = await this.#open();
+    const { readStatus } = await import('./coordinator/status.ts');
+    return readStatus(services);
+  }
+
+  /** A source by its hash; undefined when there is none. */
+  async source(trainHash: string): Promise<string | undefined> {
+    const { services } = await this.#open();
+    const { loadSource } = await import('./provenance/sources.ts');
+    return loadSource(services.db, trainHash);
+  }
+
+  /** Chart of a loop as SVG, or of everything. */
+  async chart(loopId: string | null): Promise<string> {
+    const { services } = await this.#open();
+    const { drawChart } = await import('./leaderboard/charts.ts');
+    return drawChart(services.db, loopId);
+  }
+
+  async close(): Promise<void> {
+    const opened = await this.#opened?.catch(() => undefined);
+    await opened?.services.close();
+  }
+
+  #open(): Promise<Opened> {
+    this.#opened ??= open(this.#options).catch((error: unknown) => {
+      // What is wrong may be mended: the next call tries again.
+      this.#opened = undefined;
+      throw error;
+    });
+    return this.#opened;
+  }
+}
+
+async function open({ config, version, log, runnerCommand }: CoordinatorOptions) {
+  const [{ openServices }, { RunnerStarter }, experiments, loops] = await Promise.all([
+    import('./coordinator/services.ts'),
+    import('./coordinator/spawn-runner.ts'),
+    import('./experiment/experiment.ts'),
+    import('./campaign/loop.ts'),
+  ]);
+  return {
+    services: await openServices(config, version, log),
+    runner: new RunnerStarter(runnerCommand),
+    experiments,
+    loops,
+  };
+}
+
+type Opened = Awaited<ReturnType<typeof open>>;
