@@ -6,7 +6,7 @@ const FLOORS = [
   ['src/campaign/'],
   ['src/coordinator.ts', 'src/coordinator/'],
   ['tools/', 'prompts/'],
-  ['src/server.ts'],
+  ['src/server.ts', 'src/server/'],
   ['src/(transports|localnet)/'],
   ['src/cli.ts', 'src/commands/'],
 ];

@@ -113,11 +113,11 @@ export class Coordinator {
     }
   }
 
-  /** THINK of a loop, or how to begin when there is none. */
-  async think(loopId: string, focus: string | null): Promise<string> {
+  /** THINK of a loop, of the latest one, or how to begin when there is none. */
+  async think(loopId: string | null, trainPath: string | null, focus: string | null): Promise<string> {
     const { services } = await this.#open();
-    const { renderLoopThink } = await import('./coordinator/loops.ts');
-    return renderLoopThink(services, loopId, focus);
+    const { renderThinkPrompt } = await import('./coordinator/loops.ts');
+    return renderThinkPrompt(services, loopId, trainPath, focus);
   }
 
   async status() {

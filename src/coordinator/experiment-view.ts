@@ -28,7 +28,8 @@ export interface ExperimentView {
   readonly reason?: string;
   readonly reason_code?: string;
   readonly duration_s?: number;
-  readonly metrics?: Readonly<Record<string, number | string>>;
+  readonly metrics?: Record<string, number>;
+  readonly data_sha256?: string;
   readonly untrusted_note?: string;
   readonly loop_id?: string;
   readonly round?: number;
@@ -66,12 +67,24 @@ export async function viewExperiment(db: Db, experiment: Experiment, nowMs: numb
     ...(judgement ? { verdict: judgement.verdict, verdict_because: judgement.because } : {}),
     ...(reason ? { reason: reason.text, reason_code: reason.code } : {}),
     ...(result?.durationSeconds == null ? {} : { duration_s: result.durationSeconds }),
-    ...(result?.metrics ? { metrics: result.metrics } : {}),
+    ...viewMetrics(result?.metrics ?? {}),
     ...(result?.untrustedNote ? { untrusted_note: result.untrustedNote } : {}),
     ...(experiment.loopId === null ? {} : { loop_id: experiment.loopId }),
     ...(experiment.round === null ? {} : { round: experiment.round }),
     ...(experiment.hypothesis === null ? {} : { hypothesis: experiment.hypothesis }),
     ...(experiment.agent === null ? {} : { agent: experiment.agent }),
+  };
+}
+
+/** Numbers of the training's summary, and the text that tells whether two scores are about the same data. */
+function viewMetrics(metrics: Readonly<Record<string, number | string>>) {
+  const numbers = Object.entries(metrics).flatMap(([name, value]) =>
+    typeof value === 'number' ? [[name, value] as const] : [],
+  );
+  const dataHash = metrics.data_sha256;
+  return {
+    ...(numbers.length > 0 ? { metrics: Object.fromEntries(numbers) } : {}),
+    ...(dataHash === undefined ? {} : { data_sha256: String(dataHash) }),
   };
 }
 

@@ -1,9 +1,18 @@
+import { isDeepStrictEqual } from 'node:util';
 import { normalizeEndpoint } from '../base/endpoint.ts';
 import { CoordinatorError, InputError, NotFoundError } from '../base/errors.ts';
 import type { JsonObject } from '../base/json.ts';
 import { formatUsd, parseUsd } from '../base/money.ts';
 import { loadChampion, loadSigma } from '../campaign/champion.ts';
-import { createLoop, type Loop, loadLoop, type QueuedProposal, updateLoop } from '../campaign/loop.ts';
+import {
+  createLoop,
+  type Loop,
+  type LoopSettings,
+  loadLoop,
+  loadLoops,
+  type QueuedProposal,
+  updateLoop,
+} from '../campaign/loop.ts';
 import { isOver, type LoopProgress, loadProgress } from '../campaign/loop-engine.ts';
 import { renderThink } from '../campaign/think.ts';
 import type { Edit } from '../experiment/edits.ts';
@@ -56,20 +65,30 @@ export async function startLoop(services: Services, input: StartLoopInput): Prom
       'Wait until older payments are a day old, or raise AUTORESEARCH_BUDGET.',
     );
   const askedAtomic = input.max_price_usdc === undefined ? config.maxPriceAtomic : parseUsd(input.max_price_usdc);
-  const loop = await createLoop(
-    db,
-    variant,
-    {
-      rounds: input.rounds,
-      budgetAtomic: wantedAtomic < leftAtomic ? wantedAtomic : leftAtomic,
-      maxPriceAtomic: askedAtomic < config.maxPriceAtomic ? askedAtomic : config.maxPriceAtomic,
-      parallel: input.parallel,
-      prefer: input.prefer === undefined ? null : readPreferred(input.prefer),
-      agent: input.agent ?? null,
-    },
-    clock.nowMs(),
+  const settings: LoopSettings = {
+    rounds: input.rounds,
+    budgetAtomic: wantedAtomic < leftAtomic ? wantedAtomic : leftAtomic,
+    maxPriceAtomic: askedAtomic < config.maxPriceAtomic ? askedAtomic : config.maxPriceAtomic,
+    parallel: input.parallel,
+    prefer: input.prefer === undefined ? null : readPreferred(input.prefer),
+    agent: input.agent ?? null,
+  };
+  return (
+    (await findSameLoop(services, variant, settings)) ?? (await createLoop(db, variant, settings, clock.nowMs())).loopId
   );
-  return loop.loopId;
+}
+
+/** A start that is repeated, as clients do after a time-out, finds the loop that it already started. */
+async function findSameLoop({ db }: Services, variant: Variant, settings: LoopSettings): Promise<string | undefined> {
+  for (const loop of await loadLoops(db, { limit: 20 })) {
+    const isOpen = loop.state === 'running' || loop.state === 'needs_proposals';
+    const { budgetAtomic: _own, ...own } = loop.settings;
+    const { budgetAtomic: _asked, ...asked } = settings;
+    const isSame = loop.rootHash === variant.trainHash && isDeepStrictEqual(own, asked);
+    if (isOpen && isSame && (await loadProgress(db, loop.loopId)).roundsStarted === 0 && loop.queue.length === 0)
+      return loop.loopId;
+  }
+  return undefined;
 }
 
 function readPreferred(text: string): string {
@@ -234,7 +253,7 @@ async function viewLoop(services: Services, loop: Loop, refused: readonly Refuse
     remaining_usdc: formatUsd(remainingAtomic),
     results: progress.runs.slice(-SHOWN_RESULTS).map(viewRun),
     results_left_out: Math.max(0, progress.runs.length - SHOWN_RESULTS),
-    ...(refused.length > 0 ? { refused } : {}),
+    ...(refused.length > 0 ? { refused: [...refused] } : {}),
     ...(loop.reason ? { reason: loop.reason.text, reason_code: loop.reason.code } : {}),
     ...(isWaiting ? { think: await renderLoopThink(services, loop.loopId, null) } : {}),
     next_step: nextStep(loop),
@@ -307,4 +326,29 @@ async function withSource({ db }: Services, reference: NonNullable<Awaited<Retur
   const experiment = await loadExperiment(db, reference.experimentId);
   const source = experiment && (await loadSource(db, experiment.trainHash));
   return experiment && source !== undefined ? { reference, experiment, source } : null;
+}
+
+/**
+ * THINK for whoever asks without naming a loop: of the latest one that wants proposals, else how to begin.
+ * @throws NotFoundError when a named loop does not exist
+ */
+export async function renderThinkPrompt(
+  services: Services,
+  loopId: string | null,
+  trainPath: string | null,
+  focus: string | null,
+): Promise<string> {
+  if (loopId !== null) return renderLoopThink(services, loopId, focus);
+  const loops = trainPath === null ? await loadLoops(services.db, { limit: 20 }) : [];
+  const open = loops.find(({ state }) => state === 'needs_proposals') ?? loops.find(({ state }) => state === 'running');
+  if (open) return renderLoopThink(services, open.loopId, focus);
+  const script = trainPath === null ? '"train_py": "<whole source>"' : `"train_path": ${JSON.stringify(trainPath)}`;
+  return [
+    '# Start an experiment loop',
+    'There is no open loop. Each experiment runs one variant of a train.py on a paid GPU worker; the score is val_bpb, lower is better.',
+    'See what it may cost with get_status and discover_workers {"with_prices": true}, then start:',
+    `run_loop {"action": "start", ${script}, "rounds": 5}`,
+    'The unchanged script runs first. The answer then holds `think`: everything needed to design the next variants.',
+    ...(focus === null ? [] : [`Focus asked for: ${focus}`]),
+  ].join('\n');
 }

@@ -1,0 +1,55 @@
+import * as z from 'zod';
+import { JsonObject } from '../src/base/json.ts';
+
+/** Arguments and answers that several tools share. */
+
+export const waitSeconds = z.int().min(0).max(40).default(30).describe('Seconds to wait for progress, 0-40.');
+
+export const config = z
+  .record(z.string(), z.unknown())
+  .transform((value) => JsonObject.parse(value))
+  .describe(
+    'JSON object handed to scripts that read AUTORESEARCH_EXPERIMENT_CONFIG; others ignore it, so prefer edits.',
+  );
+
+export const edits = z
+  .array(z.strictObject({ search: z.string().min(1), replace: z.string() }))
+  .max(50)
+  .describe('Replacements in the base, applied in order; each search text must occur exactly once.');
+
+const MAX_SOURCE_CHARS = 524_288;
+export const trainPy = z.string().max(MAX_SOURCE_CHARS).describe('Whole source of the training script.');
+export const trainPath = z.string().max(1_024).describe('Path of the script below the working directory.');
+
+/** One experiment; what is not known yet is absent. */
+export const experiment = z.object({
+  experiment_id: z.string(),
+  state: z.string(),
+  settlement: z.string(),
+  summary: z.string(),
+  description: z.string(),
+  train_hash: z.string(),
+  attempt: z.number(),
+  elapsed_s: z.number(),
+  created_at: z.string(),
+  next_step: z.string(),
+  worker_endpoint: z.string().optional(),
+  worker_id: z.string().optional(),
+  worker_choice: z.string().optional(),
+  price_atomic: z.string().optional(),
+  price_usdc: z.string().optional(),
+  payment_tx: z.string().optional(),
+  val_bpb: z.number().optional(),
+  verdict: z.string().optional(),
+  verdict_because: z.string().optional(),
+  reason: z.string().optional(),
+  reason_code: z.string().optional(),
+  duration_s: z.number().optional(),
+  metrics: z.record(z.string(), z.number()).optional(),
+  data_sha256: z.string().optional(),
+  untrusted_note: z.string().optional(),
+  loop_id: z.string().optional(),
+  round: z.number().optional(),
+  hypothesis: z.string().optional(),
+  agent: z.string().optional(),
+});

@@ -1,0 +1,45 @@
+import * as z from 'zod';
+import { defineTool } from './define-tool.ts';
+import { config, edits, experiment, trainPath, trainPy, waitSeconds } from './shared-schemas.ts';
+
+export const submitExperiment = defineTool({
+  name: 'submit_experiment',
+  title: 'Buy one training run',
+  description:
+    "Runs one variant of a train.py on a paid GPU worker and judges its val_bpb (lower is better). PAYS in USDC within the operator's caps, and sends script and config to a stranger whose status page may show them. Give the program as train_py, train_path, or base + edits. The same call again returns the same experiment and never pays twice. Returns after wait_seconds at the latest; follow with get_experiment.",
+  input: z.strictObject({
+    train_py: trainPy.optional(),
+    train_path: trainPath.optional(),
+    base: z
+      .string()
+      .max(100)
+      .optional()
+      .describe('What edits apply to: experiment id, train_hash, "champion" or "baseline".'),
+    edits: edits.optional(),
+    config: config.optional(),
+    worker: z
+      .string()
+      .min(1)
+      .max(2_048)
+      .default('auto')
+      .describe('Endpoint or worker_id; "auto" takes the free worker with the least expected cost.'),
+    quote_id: z.string().max(60).optional().describe('Quote from probe_worker to pay at most.'),
+    max_price_usdc: z
+      .number()
+      .positive()
+      .max(1_000_000)
+      .optional()
+      .describe("Most to pay for it, within the operator's cap."),
+    idempotency_key: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{8,64}$/)
+      .optional()
+      .describe('8-64 of A-Z a-z 0-9 _ -; a repeat with it returns the same experiment.'),
+    hypothesis: z.string().max(1_000).optional().describe('Why it should help; kept in the record.'),
+    agent: z.string().max(80).optional().describe('Name of who proposes it; kept in the record.'),
+    wait_seconds: waitSeconds,
+  }),
+  output: experiment,
+  annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: true },
+  run: (args, coordinator, call) => coordinator.submit(args, call),
+});
