@@ -171,20 +171,18 @@ export class DemoAgent {
   }
 
   async #close(): Promise<void> {
-    const status = await this.#call(z.object({ runner_pid: z.number().optional() }), 'get_status', {}).catch(
-      () => undefined,
-    );
-    await this.#client.close();
-    if (status?.runner_pid === undefined) return;
-    const deadlineMs = performance.now() + END_WAIT_MS;
-    for (let signal: 'SIGTERM' | 0 = 'SIGTERM'; performance.now() < deadlineMs; signal = 0) {
-      try {
-        process.kill(status.runner_pid, signal);
-      } catch {
-        return;
-      }
-      await sleep(50);
+    const readRunner = () =>
+      this.#call(z.object({ runner_pid: z.number().optional() }), 'get_status', {}).then((status) => status.runner_pid);
+    try {
+      const pid = await readRunner();
+      if (pid !== undefined) process.kill(pid, 'SIGTERM');
+      const deadlineMs = performance.now() + END_WAIT_MS;
+      // Its lease is gone when it has finished; its process id may linger until somebody reaps it.
+      while ((await readRunner()) !== undefined && performance.now() < deadlineMs) await sleep(50);
+    } catch {
+      // Without an answer there is nobody to end.
     }
+    await this.#client.close();
   }
 
   async #call<T>(schema: z.ZodType<T>, name: string, args: Record<string, unknown>): Promise<T> {

@@ -1,5 +1,5 @@
 import { type AtomicUsdc, atomicUsdc } from '../base/money.ts';
-import { isoTime } from '../base/time.ts';
+import { isoTime, sleep } from '../base/time.ts';
 import { loadLoops } from '../campaign/loop.ts';
 import { loadExperiments } from '../experiment/experiment.ts';
 import { sumLedger } from '../payment/budget.ts';
@@ -60,18 +60,22 @@ export async function readStatus(services: Services) {
   };
 }
 
+/** A chain that does not answer within this time is shown as silent, in milliseconds. */
+const BALANCE_DEADLINE_MS = 3_000;
+
 async function fetchBalance({
   desk,
   config,
   openChain,
 }: Services): Promise<{ atomic: AtomicUsdc | null; health: string }> {
-  const reader = await openChain(config.defaultChain);
-  if (!reader) return { atomic: null, health: `no usable JSON-RPC for ${config.defaultChain.name}` };
-  if (desk.payer === null) return { atomic: null, health: 'ok' };
-  return reader.fetchBalance(desk.payer).then(
-    (atomic) => ({ atomic, health: 'ok' }),
-    () => ({ atomic: null, health: 'did not answer' }),
-  );
+  const silent = sleep(BALANCE_DEADLINE_MS).then(() => ({ atomic: null, health: 'did not answer in time' }));
+  const asked = (async () => {
+    const reader = await openChain(config.defaultChain);
+    if (!reader) return { atomic: null, health: `no usable JSON-RPC for ${config.defaultChain.name}` };
+    if (desk.payer === null) return { atomic: null, health: 'ok' };
+    return { atomic: await reader.fetchBalance(desk.payer), health: 'ok' };
+  })().catch(() => ({ atomic: null, health: 'did not answer' }));
+  return Promise.race([asked, silent]);
 }
 
 /** What is left of the day's budget, atomic USDC. */

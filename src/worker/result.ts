@@ -45,16 +45,16 @@ const DECIMAL = /^-?\d{1,12}(\.\d{1,18})?$/;
 
 const Answer = z.looseObject({
   experiment_id: z.string().optional().catch(undefined),
-  status: z.enum(['completed', 'failed', 'timeout']).or(z.literal('unknown')).catch('unknown'),
+  status: z.enum(['completed', 'failed', 'timeout', 'unknown']).catch('unknown'),
   return_code: z.int().nullable().catch(null).default(null),
-  val_bpb: z.unknown(),
+  val_bpb: z.unknown().optional(),
   train_hash: z.string().optional().catch(undefined),
   durationSeconds: z.number().nonnegative().nullable().catch(null).default(null),
   startedAt: z.string().optional().catch(undefined),
   finishedAt: z.string().optional().catch(undefined),
-  config: z.unknown(),
-  metrics: z.unknown(),
-  note: z.unknown(),
+  config: z.unknown().optional(),
+  metrics: z.unknown().optional(),
+  note: z.unknown().optional(),
 });
 type Answer = z.infer<typeof Answer>;
 
