@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import * as z from 'zod';
@@ -18,6 +19,7 @@ const LoopAnswerSchema = z.object({
   state: z.string(),
   summary: z.string(),
   rounds_done: z.number(),
+  extra_runs: z.number(),
   baseline_val_bpb: z.number().optional(),
   best: z.object({ val_bpb: z.number() }).optional(),
   spent_usdc: z.string(),
@@ -34,16 +36,16 @@ const LoopAnswerSchema = z.object({
 });
 export type LoopAnswer = z.infer<typeof LoopAnswerSchema>;
 
-const Experiment = z.object({
+const PaidExperiment = z.object({
   experiment_id: z.string(),
+  loop_id: z.string().nullable(),
   state: z.string(),
-  settlement: z.string(),
-  worker_endpoint: z.string().optional(),
-  price_atomic: z.string().optional(),
-  payment_tx: z.string().optional(),
-  val_bpb: z.number().optional(),
+  worker_endpoint: z.string(),
+  price_atomic: z.string(),
+  payment_tx: z.string().nullable(),
+  val_bpb: z.number().nullable(),
 });
-export type PaidExperiment = z.infer<typeof Experiment>;
+export type PaidExperiment = z.infer<typeof PaidExperiment>;
 
 const Board = z.object({
   standings: z.array(
@@ -60,6 +62,7 @@ const Board = z.object({
 });
 
 const CHART_WAIT_MS = 8_000;
+const RECORDS_WAIT_MS = 20_000;
 const END_WAIT_MS = 5_000;
 
 /** An agent in miniature: a real MCP client on stdio, its tool calls, and nothing that a client could not do. */
@@ -139,14 +142,19 @@ export class DemoAgent {
     return prompt.messages.map(({ content }) => (content.type === 'text' ? content.text : '')).join('\n');
   }
 
-  /** Every run of a loop, once its payment is confirmed. */
-  async listExperiments(loopId: string): Promise<PaidExperiment[]> {
-    const loop = await this.#call(LoopAnswerSchema, 'run_loop', { action: 'status', loop_id: loopId, wait_seconds: 0 });
-    return Promise.all(
-      loop.results.map(({ experiment_id }) =>
-        this.#call(Experiment, 'get_experiment', { experiment_id, wait_seconds: 20 }),
-      ),
-    );
+  /** Every run of a loop as its published record tells of it, once all of them are published. */
+  async listExperiments(
+    { loop_id, rounds_done, extra_runs }: LoopAnswer,
+    resultsPath: string,
+  ): Promise<PaidExperiment[]> {
+    const deadlineMs = performance.now() + RECORDS_WAIT_MS;
+    for (;;) {
+      const text = await readFile(resultsPath, 'utf8').catch(() => '');
+      const records = text.split('\n').flatMap((line) => (line === '' ? [] : [PaidExperiment.parse(JSON.parse(line))]));
+      const ours = records.filter((record) => record.loop_id === loop_id);
+      if (ours.length >= rounds_done + extra_runs || performance.now() > deadlineMs) return ours;
+      await sleep(200);
+    }
   }
 
   async leaderboard() {

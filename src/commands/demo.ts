@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatUsd } from '../base/money.ts';
 import { type Localnet, startLocalnet } from '../localnet/localnet.ts';
-import { verifyPayments } from '../localnet/verify-payments.ts';
+import { type PaymentAudit, verifyPayments } from '../localnet/verify-payments.ts';
 import { DemoAgent, type LoopAnswer } from './demo-agent.ts';
 import { planWave } from './demo-ideas.ts';
 import { formatTable, type Output } from './output.ts';
@@ -68,59 +68,29 @@ async function act(
   output: Output,
   startedMs: number,
 ): Promise<DemoResult> {
-  const workers = await agent.discover();
-  output.say('\nWorkers found through the index, with the price each asks (HTTP 402):');
-  output.say(
-    formatTable(
-      workers.map((worker) => [
-        '  ',
-        worker.worker_endpoint ?? '',
-        `${worker.price_usdc ?? '?'} USDC`,
-        worker.identity,
-      ]),
-    ),
-  );
-
+  showWorkers(await agent.discover(), output);
   output.say('\nTHINK → CLAIM → RUN → PUBLISH');
   const script = readFileSync(new URL('examples/train_stdlib.py', distFolder()), 'utf8');
   const report = (text: string) => output.say(`  ${seconds(startedMs).padStart(5)} s  ${text}`);
-  let loop = await agent.startLoop(script, options.rounds, options.workers, report);
-  output.say(`  baseline val_bpb ${loop.baseline_val_bpb?.toFixed(6) ?? 'missing'}`);
-  loop = await runRounds(agent, loop, options, output, report);
+  const first = await agent.startLoop(script, options.rounds, options.workers, report);
+  output.say(`  baseline val_bpb ${first.baseline_val_bpb?.toFixed(6) ?? 'missing'}`);
+  const loop = await runRounds(agent, first, options, output, report);
 
-  const experiments = await agent.listExperiments(loop.loop_id);
-  const payments = await verifyPayments(network, experiments);
   const board = await agent.leaderboard();
-  output.say('\nLeaderboard (val_bpb, lower is better):');
-  output.say(
-    formatTable(
-      board.standings.map((row) => [
-        `  ${row.rank}.`,
-        row.val_bpb?.toFixed(6) ?? '-',
-        row.verdict ?? '-',
-        row.description ?? '',
-      ]),
-    ),
-  );
-  output.say(`  scores in order: ${board.sparkline}`);
-
+  const experiments = await agent.listExperiments(loop, board.results_path);
+  const payments = await verifyPayments(network, experiments);
+  const chartPath = await agent.waitForChart();
+  showBoard(board, output);
+  showPayments(payments, output);
   const baseline = loop.baseline_val_bpb ?? null;
   const best = loop.best?.val_bpb ?? null;
   const isBetter = baseline !== null && best !== null && best < baseline;
   output.say(
-    payments.isComplete
-      ? `\nPayments: ${payments.count} transfers, ${formatUsd(payments.totalAtomic)} USDC in all, each found on the chain from the payer to the worker's quoted address.`
-      : `\nPayments: NOT all found on the chain. ${payments.problem}`,
+    `Result:   ${isBetter ? `${baseline.toFixed(6)} → ${best.toFixed(6)} val_bpb` : 'no improvement on the baseline'}`,
   );
   output.say(
-    isBetter
-      ? `Result: ${baseline.toFixed(6)} → ${best.toFixed(6)} val_bpb.`
-      : 'Result: no improvement on the baseline.',
+    `Records:  ${board.results_path}\nChart:    ${chartPath ?? 'was not drawn'}\nDone in ${seconds(startedMs)} s.`,
   );
-  const chartPath = await agent.waitForChart();
-  output.say(`Records: ${board.results_path}`);
-  output.say(`Chart:   ${chartPath ?? 'was not drawn'}`);
-  output.say(`Done in ${seconds(startedMs)} s.`);
   return {
     ok: isBetter && payments.isComplete && chartPath !== null,
     baseline_val_bpb: baseline,
@@ -128,17 +98,41 @@ async function act(
     spent_usdc: loop.spent_usdc,
     chain_verified: payments.isComplete,
     duration_s: Number(seconds(startedMs)),
-    experiments: experiments.map(({ experiment_id, state, worker_endpoint, price_atomic, payment_tx, val_bpb }) => ({
-      experiment_id,
-      state,
-      worker_endpoint,
-      price_atomic,
-      payment_tx,
-      val_bpb,
-    })),
+    experiments: experiments.map(({ loop_id: _ours, ...experiment }) => experiment),
     results_path: board.results_path,
     chart_path: chartPath,
   };
+}
+
+function showWorkers(workers: Awaited<ReturnType<DemoAgent['discover']>>, output: Output): void {
+  output.say('\nWorkers found through the index, with the price each asks (HTTP 402):');
+  const rows = workers.map(({ worker_endpoint, price_usdc, identity }) => [
+    '  ',
+    worker_endpoint ?? '',
+    `${price_usdc ?? '?'} USDC`,
+    identity,
+  ]);
+  output.say(formatTable(rows));
+}
+
+function showBoard(board: Awaited<ReturnType<DemoAgent['leaderboard']>>, output: Output): void {
+  output.say('\nLeaderboard (val_bpb, lower is better):');
+  const rows = board.standings.map(({ rank, val_bpb, verdict, description }) => [
+    `  ${rank}.`,
+    val_bpb?.toFixed(6) ?? '-',
+    verdict ?? '-',
+    description ?? '',
+  ]);
+  output.say(formatTable(rows));
+  output.say(`  scores in order: ${board.sparkline}`);
+}
+
+function showPayments(payments: PaymentAudit, output: Output): void {
+  output.say(
+    payments.isComplete
+      ? `\nPayments: ${payments.count} transfers, ${formatUsd(payments.totalAtomic)} USDC in all; each was found on the chain, from the payer to the address that its worker quoted, and no other money left the payer.`
+      : `\nPayments: NOT all found on the chain. ${payments.problem}`,
+  );
 }
 
 async function runRounds(

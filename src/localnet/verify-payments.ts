@@ -6,9 +6,9 @@ import type { Localnet } from './localnet.ts';
 /** A run as its record tells of it. */
 export interface PaymentClaim {
   readonly experiment_id: string;
-  readonly worker_endpoint?: string | undefined;
-  readonly price_atomic?: string | undefined;
-  readonly payment_tx?: string | undefined;
+  readonly worker_endpoint: string;
+  readonly price_atomic: string;
+  readonly payment_tx: string | null;
 }
 
 export interface PaymentAudit {
@@ -31,8 +31,7 @@ export async function verifyPayments(network: Localnet, claims: readonly Payment
   const fail = (problem: string): PaymentAudit => ({ isComplete: false, count: seen.size, totalAtomic, problem });
   for (const { experiment_id, worker_endpoint, price_atomic, payment_tx } of claims) {
     const worker = network.workers.find((candidate) => candidate.workerEndpoint === worker_endpoint);
-    if (!worker || payment_tx === undefined || price_atomic === undefined)
-      return fail(`${experiment_id} names no payment.`);
+    if (!worker || payment_tx === null) return fail(`${experiment_id} names no payment.`);
     if (seen.has(payment_tx)) return fail(`${payment_tx} is claimed twice.`);
     seen.add(payment_tx);
     const { logs } = await client.getTransactionReceipt({ hash: `0x${payment_tx.slice(2)}` });
