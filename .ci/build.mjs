@@ -1,13 +1,33 @@
 // Bundles the program into dist/: one entry, heavy parts in chunks that are loaded when first needed.
-import { chmod, cp, readFile, rm } from 'node:fs/promises';
+// --outdir=<folder> builds elsewhere, for tests that must not disturb a program in use.
+import { chmod, cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { build } from 'esbuild';
 
+const outdir = process.argv.find((argument) => argument.startsWith('--outdir='))?.slice('--outdir='.length) ?? 'dist';
 const { version } = JSON.parse(await readFile('package.json', 'utf8'));
 
-/** Parts of libraries that would only make the start slower: zod's translations, and the SDK's JSON Schema validator. */
+/**
+ * Parts of libraries that would only make the start slower: zod's translations; the JSON Schema validator of the SDK's
+ * server, which checks answers to questions that we never ask (elicitation); pino's transports in threads.
+ */
 const leaveOut = {
   name: 'leave-out',
   setup({ onResolve, onLoad }) {
+    onResolve({ filter: /validation\/ajv-provider\.js$/ }, ({ importer }) =>
+      /[\\/]sdk[\\/]dist[\\/]esm[\\/]server[\\/]/.test(importer)
+        ? { path: 'schema-validator', namespace: 'left-out' }
+        : undefined,
+    );
+    onLoad({ filter: /^schema-validator$/, namespace: 'left-out' }, () => ({
+      contents: `export class AjvJsonSchemaValidator {
+        getValidator() { throw new Error('The JSON Schema validator is left out of this build.'); }
+      }`,
+    }));
+    onResolve({ filter: /^thread-stream$/ }, () => ({ path: 'thread-stream', namespace: 'left-out' }));
+    onLoad({ filter: /^thread-stream$/, namespace: 'left-out' }, () => ({
+      contents: `module.exports = function () { throw new Error('Transports in threads are left out of this build.'); };`,
+    }));
     onResolve({ filter: /locales\/index\.(js|cjs)$/ }, ({ importer }) =>
       /[\\/]zod[\\/]/.test(importer) ? { path: 'zod-locales', namespace: 'left-out' } : undefined,
     );
@@ -15,10 +35,10 @@ const leaveOut = {
   },
 };
 
-await rm('dist', { recursive: true, force: true });
+await rm(outdir, { recursive: true, force: true });
 const result = await build({
   entryPoints: { cli: 'src/cli.ts' },
-  outdir: 'dist',
+  outdir,
   chunkNames: 'chunks/[name]-[hash]',
   bundle: true,
   splitting: true,
@@ -28,7 +48,7 @@ const result = await build({
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'none',
-  metafile: process.argv.includes('--meta'),
+  metafile: true,
   define: { __VERSION__: JSON.stringify(version) },
   external: ['libsql', '@foundry-rs/*', 'canvas'],
   // Bundled CommonJS packages call require for Node's own modules.
@@ -37,5 +57,27 @@ const result = await build({
   logLevel: 'warning',
 });
 await cp('src/localnet/examples', 'dist/examples', { recursive: true });
+await writeFile('dist/THIRD-PARTY-LICENSES.txt', await collectLicences(Object.keys(result.metafile.inputs)));
 await chmod('dist/cli.js', 0o755);
-if (result.metafile) process.stdout.write(JSON.stringify(result.metafile));
+await removeLeftovers(new Set(Object.keys(result.metafile.outputs)));
+if (process.argv.includes('--meta')) process.stdout.write(JSON.stringify(result.metafile));
+
+/** Chunks of earlier builds go last: a program that runs from this folder always finds a whole set. */
+async function removeLeftovers(current) {
+  for (const name of await readdir('dist/chunks')) {
+    if (!current.has(`dist/chunks/${name}`)) await rm(`dist/chunks/${name}`, { force: true });
+  }
+}
+
+/** The bundle carries other people's code, whose licences ask for their text to go with it. */
+async function collectLicences(inputs) {
+  const folders = inputs.flatMap((input) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(input)?.[0] ?? []);
+  const parts = new Map();
+  for (const folder of [...new Set(folders)].sort()) {
+    const { name, version, license } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+    const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file === undefined ? '' : await readFile(join(folder, file), 'utf8');
+    parts.set(`${name} ${version}`, `${name} ${version}: ${license}\n\n${text.trim()}\n`);
+  }
+  return [...parts.values()].join(`\n${'-'.repeat(80)}\n\n`);
+}

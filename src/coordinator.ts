@@ -42,12 +42,10 @@ export class Coordinator {
 
   /** Starts a runner if an earlier process left work behind. */
   async resume(): Promise<void> {
-    const { services, runner, experiments, loops } = await this.#open();
-    const [open, running] = await Promise.all([
-      experiments.loadExperiments(services.db, { isOpen: true, limit: 1 }),
-      loops.loadLoops(services.db, { isRunning: true, limit: 1 }),
-    ]);
-    if (open.length + running.length > 0) await runner.ensure(services);
+    const { hasOpenWork } = await import('./coordinator/open-work.ts');
+    if (!(await hasOpenWork(this.config.dataDir))) return;
+    const { services, runner } = await this.#open();
+    await runner.ensure(services);
   }
 
   async discover(input: DiscoverInput) {
@@ -156,17 +154,15 @@ export class Coordinator {
 }
 
 async function open({ config, version, log, runnerCommand }: CoordinatorOptions) {
-  const [{ openServices }, { RunnerStarter }, experiments, loops] = await Promise.all([
+  const [{ openServices }, { RunnerStarter }, experiments] = await Promise.all([
     import('./coordinator/services.ts'),
     import('./coordinator/spawn-runner.ts'),
     import('./experiment/experiment.ts'),
-    import('./campaign/loop.ts'),
   ]);
   return {
     services: await openServices(config, version, log),
     runner: new RunnerStarter(runnerCommand),
     experiments,
-    loops,
   };
 }
 

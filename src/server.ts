@@ -12,12 +12,10 @@ import {
   ReadResourceRequestSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import { thinkPrompt } from '../prompts/think.ts';
-import { TOOLS } from '../tools/catalog.ts';
 import { CoordinatorError } from './base/errors.ts';
 import type { Log } from './base/log.ts';
 import type { CallContext } from './coordinator/experiments.ts';
 import type { Coordinator } from './coordinator.ts';
-import { describeTools } from './server/describe.ts';
 import { explainError } from './server/errors.ts';
 import { createProgress } from './server/progress.ts';
 import { listResources, RESOURCE_TEMPLATES, readResource } from './server/resources.ts';
@@ -35,7 +33,11 @@ export function createServer(coordinator: Coordinator, options: { version: strin
     { capabilities: { tools: {}, prompts: {}, resources: {} }, instructions: INSTRUCTIONS },
   );
   server.onerror = (error) => log.warn({ error }, 'a message of the client could not be handled');
-  server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: describeTools() }));
+  // The tools' schemas are loaded with the first request for them: `initialize` is answered without.
+  server.setRequestHandler(ListToolsRequestSchema, async () => {
+    const { describeTools } = await import('./server/describe.ts');
+    return { tools: describeTools() };
+  });
   server.setRequestHandler(CallToolRequestSchema, async ({ params }, extra) => {
     const progress = createProgress(extra._meta?.progressToken, extra.sendNotification);
     try {
@@ -78,6 +80,7 @@ async function callTool(
   call: CallContext,
   log: Log,
 ): Promise<CallToolResult> {
+  const { TOOLS } = await import('../tools/catalog.ts');
   const tool = TOOLS.find((candidate) => candidate.name === name);
   if (!tool) {
     const known = TOOLS.map((candidate) => candidate.name).join(', ');

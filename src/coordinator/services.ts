@@ -10,10 +10,10 @@ import { HttpClient } from '../net/http.ts';
 import type { Caps } from '../payment/budget.ts';
 import { ChainReader } from '../payment/chain.ts';
 import { PaymentDesk } from '../payment/desk.ts';
-import { SigningGuard } from '../payment/guard.ts';
-import { loadLocalKey } from '../payment/local-key.ts';
+import { configureWallet } from '../payment/wallet.ts';
 import { createCache } from '../store/cache.ts';
-import { type Db, loadMasterSecret, openDatabase, storeFolder } from '../store/database.ts';
+import { type Db, loadMasterSecret, openDatabase } from '../store/database.ts';
+import { storeFolder } from '../store/folder.ts';
 import { WorkerClient } from '../worker/client.ts';
 
 /** Every part of the house, wired to one data folder. */
@@ -44,18 +44,12 @@ export async function openServices(config: Config, version: string, log: Log): P
     userAgent: `autoresearch-coordinator/${version}`,
   });
   const caps = readCaps(config);
-  const guard = config.privateKeyFile
-    ? new SigningGuard(
-        loadLocalKey(config.privateKeyFile),
-        { maxPriceAtomic: caps.perExperimentAtomic, maxValiditySeconds: config.maxValiditySeconds },
-        clock,
-      )
-    : null;
+  const wallet = configureWallet({ ...config, privateKeyFile: config.privateKeyFile });
   const openChain = createChainOpener(config, log);
   const masterSecret = await loadMasterSecret(db, () => randomBytes(32).toString('hex'));
   const desk = new PaymentDesk({
     db,
-    guard,
+    wallet,
     caps,
     maxValiditySeconds: config.maxValiditySeconds,
     openChain,

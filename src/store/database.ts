@@ -4,16 +4,12 @@ import { Kysely, type Kysely as KyselyDatabase, Migrator, sql, type Transaction 
 import Libsql from 'libsql';
 import { ConfigurationError } from '../base/errors.ts';
 import { retryWhileBusy, SharedSqliteDialect } from './dialect.ts';
+import { storeFile, storeFolder } from './folder.ts';
 import { migrationProvider } from './migrations.ts';
 import type { Schema } from './schema.ts';
 
 export type Db = KyselyDatabase<Schema>;
 export type Trx = Transaction<Schema>;
-
-/** The folder below `DATA_DIR` that holds everything of ours. */
-export function storeFolder(dataDir: string): string {
-  return join(dataDir, 'autoresearch');
-}
 
 /**
  * Opens the store of a data folder, creating it on first use.
@@ -34,8 +30,8 @@ export async function openDatabase(dataDir: string): Promise<Db> {
       'Set DATA_DIR to a folder on a local disk that you may write.',
     );
   }
-  await migrate(folder);
-  return connect(join(folder, 'store.sqlite'));
+  await migrate(dataDir);
+  return connect(storeFile(dataDir));
 }
 
 function connect<T>(file: string): KyselyDatabase<T> {
@@ -52,11 +48,11 @@ function connect<T>(file: string): KyselyDatabase<T> {
 }
 
 /** Kysely takes no lock on SQLite while it migrates: a second, small database is the lock over all processes. */
-async function migrate(folder: string): Promise<void> {
-  const lock = connect<Record<string, never>>(join(folder, 'migration-lock.sqlite'));
+async function migrate(dataDir: string): Promise<void> {
+  const lock = connect<Record<string, never>>(join(storeFolder(dataDir), 'migration-lock.sqlite'));
   try {
     await lock.transaction().execute(async () => {
-      const db = connect<unknown>(join(folder, 'store.sqlite'));
+      const db = connect<unknown>(storeFile(dataDir));
       try {
         const { error } = await new Migrator({ db, provider: migrationProvider }).migrateToLatest();
         if (error) throw error;
