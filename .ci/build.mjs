@@ -1,9 +1,11 @@
 // Bundles the program into dist/: one entry, heavy parts in chunks that are loaded when first needed.
 // --outdir=<folder> builds elsewhere, for tests that must not disturb a program in use.
+// --outdir=<folder> builds elsewhere, for tests that must not disturb a program in use.
 import { chmod, cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
+const outdir = process.argv.find((argument) => argument.startsWith('--outdir='))?.slice('--outdir='.length) ?? 'dist';
 const outdir = process.argv.find((argument) => argument.startsWith('--outdir='))?.slice('--outdir='.length) ?? 'dist';
 const { version } = JSON.parse(await readFile('package.json', 'utf8'));
 
@@ -56,9 +58,9 @@ const result = await build({
   plugins: [leaveOut],
   logLevel: 'warning',
 });
-await cp('src/localnet/examples', 'dist/examples', { recursive: true });
+await cp('src/localnet/examples', `${outdir}/examples`, { recursive: true });
 await writeFile('dist/THIRD-PARTY-LICENSES.txt', await collectLicences(Object.keys(result.metafile.inputs)));
-await chmod('dist/cli.js', 0o755);
+await chmod(`${outdir}/cli.js`, 0o755);
 await removeLeftovers(new Set(Object.keys(result.metafile.outputs)));
 if (process.argv.includes('--meta')) process.stdout.write(JSON.stringify(result.metafile));
 
