@@ -1,13 +1,11 @@
 // Bundles the program into dist/: one entry, heavy parts in chunks that are loaded when first needed.
 // --outdir=<folder> builds elsewhere, for tests that must not disturb a program in use.
-// --outdir=<folder> builds elsewhere, for tests that must not disturb a program in use.
 import { chmod, cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 
 const outdir = process.argv.find((argument) => argument.startsWith('--outdir='))?.slice('--outdir='.length) ?? 'dist';
-const outdir = process.argv.find((argument) => argument.startsWith('--outdir='))?.slice('--outdir='.length) ?? 'dist';
-const { version } = JSON.parse(await readFile('package.json', 'utf8'));
+const { version, dependencies } = JSON.parse(await readFile('package.json', 'utf8'));
 
 /**
  * Parts of libraries that would only make the start slower: zod's translations; the JSON Schema validator of the SDK's
@@ -37,7 +35,9 @@ const leaveOut = {
   },
 };
 
-await rm(outdir, { recursive: true, force: true });
+/** Looked for at run time by code that does without it: vega's way to measure text. */
+const OPTIONAL = ['canvas'];
+
 const result = await build({
   entryPoints: { cli: 'src/cli.ts' },
   outdir,
@@ -52,22 +52,22 @@ const result = await build({
   legalComments: 'none',
   metafile: true,
   define: { __VERSION__: JSON.stringify(version) },
-  external: ['libsql', '@foundry-rs/*', 'canvas'],
+  external: [...Object.keys(dependencies), ...OPTIONAL],
   // Bundled CommonJS packages call require for Node's own modules.
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
   plugins: [leaveOut],
   logLevel: 'warning',
 });
 await cp('src/localnet/examples', `${outdir}/examples`, { recursive: true });
-await writeFile('dist/THIRD-PARTY-LICENSES.txt', await collectLicences(Object.keys(result.metafile.inputs)));
+await writeFile(`${outdir}/THIRD-PARTY-LICENSES.txt`, await collectLicences(Object.keys(result.metafile.inputs)));
 await chmod(`${outdir}/cli.js`, 0o755);
-await removeLeftovers(new Set(Object.keys(result.metafile.outputs)));
+await removeLeftovers(new Set(Object.keys(result.metafile.outputs).map((path) => basename(path))));
 if (process.argv.includes('--meta')) process.stdout.write(JSON.stringify(result.metafile));
 
 /** Chunks of earlier builds go last: a program that runs from this folder always finds a whole set. */
 async function removeLeftovers(current) {
-  for (const name of await readdir('dist/chunks')) {
-    if (!current.has(`dist/chunks/${name}`)) await rm(`dist/chunks/${name}`, { force: true });
+  for (const name of await readdir(`${outdir}/chunks`)) {
+    if (!current.has(name)) await rm(`${outdir}/chunks/${name}`, { force: true });
   }
 }
 
