@@ -90,13 +90,15 @@ export class ChainReader {
    * @param fromBlock where to start to search  @param hintTx transaction that the worker named
    */
   async fetchState(intent: PaymentIntent, fromBlock: bigint | null, hintTx: string | null): Promise<ChainState> {
-    // The head comes first: "unused" must be at least as new as the time that proves the expiry.
+    // The answer is asked as of that very block: behind one address may be several nodes, and one that lags would call
+    // unused what is used, which together with the time of the newer block would look like proof of an expiry.
     const head = await this.fetchHead();
     const isUsed = await this.#client.readContract({
       address: this.#chain.asset.address,
       abi: TOKEN_ABI,
       functionName: 'authorizationState',
       args: [intent.payer, intent.nonce],
+      blockNumber: head.block,
     });
     if (!isUsed) return { kind: head.timeUnix > intent.validBefore ? 'expired' : 'live' };
     return (

@@ -1,7 +1,7 @@
 import { getAddress, isAddress, isAddressEqual, zeroAddress } from 'viem';
 import * as z from 'zod';
 import { findChain, type PaymentChain } from '../base/chains.ts';
-import { JsonObject } from '../base/json.ts';
+import { isShallow, JsonObject } from '../base/json.ts';
 import { type AtomicUsdc, isAtomicText, parseAtomic } from '../base/money.ts';
 import type { PaymentTerms } from './terms.ts';
 
@@ -48,7 +48,14 @@ const RawOffer = z.looseObject({
     version: z.string(),
     assetTransferMethod: z.string().optional(),
     paymentFlow: z.string().optional(),
-    eip712Domain: z.looseObject({ name: z.string().optional(), version: z.string().optional() }).optional(),
+    eip712Domain: z
+      .looseObject({
+        name: z.string().optional(),
+        version: z.string().optional(),
+        chainId: z.union([z.number(), z.string()]).optional(),
+        verifyingContract: z.string().optional(),
+      })
+      .optional(),
   }),
 });
 type RawOffer = z.infer<typeof RawOffer>;
@@ -63,10 +70,12 @@ const MAX_TIMEOUT_SECONDS = 86_400;
  */
 export function parseOffer(x402Version: 1 | 2, document: unknown, payer: `0x${string}` | null): Offer | OfferProblem {
   const parsed = RawOffer.safeParse(document);
-  if (!parsed.success) return 'malformed';
+  // What JSON can spell and we cannot echo, such as 1e400, makes an offer malformed.
+  const echo = isShallow(document) ? JsonObject.safeParse(document) : undefined;
+  if (!parsed.success || !echo?.success) return 'malformed';
   const raw = parsed.data;
   if (raw.scheme !== 'exact') return 'scheme';
-  const chain = findNetwork(raw.network);
+  const chain = findNetwork(x402Version, raw.network);
   if (!chain) return 'network';
   if (raw.asset.toLowerCase() !== chain.asset.address.toLowerCase()) return 'asset';
   const amount = x402Version === 1 ? raw.maxAmountRequired : raw.amount;
@@ -87,23 +96,28 @@ export function parseOffer(x402Version: 1 | 2, document: unknown, payer: `0x${st
     payTo: getAddress(raw.payTo),
     maxTimeoutSeconds,
     flow,
-    raw: JsonObject.parse(document),
+    raw: echo.data,
   };
 }
 
-/** Exact spellings only: a name in another case would be echoed, and the worker's gate would refuse it. */
-function findNetwork(network: string): PaymentChain | undefined {
+/**
+ * Only the exact spelling of its version: any other would be echoed, and the gate or the SDK would refuse it. The alias
+ * twins that some gates put into v2 terms fall away here.
+ */
+function findNetwork(x402Version: 1 | 2, network: string): PaymentChain | undefined {
   const chain = findChain(network);
-  return chain && (network === chain.caip2 || network === chain.name) ? chain : undefined;
+  return chain && network === (x402Version === 1 ? chain.name : chain.caip2) ? chain : undefined;
 }
 
-function hasPinnedDomain({ extra }: RawOffer, { asset }: PaymentChain): boolean {
+function hasPinnedDomain({ extra }: RawOffer, { asset, chainId }: PaymentChain): boolean {
   const domain = extra.eip712Domain;
   return (
     extra.name === asset.domainName &&
     extra.version === asset.domainVersion &&
     (domain?.name ?? asset.domainName) === asset.domainName &&
-    (domain?.version ?? asset.domainVersion) === asset.domainVersion
+    (domain?.version ?? asset.domainVersion) === asset.domainVersion &&
+    String(domain?.chainId ?? chainId) === String(chainId) &&
+    (domain?.verifyingContract ?? asset.address).toLowerCase() === asset.address.toLowerCase()
   );
 }
 

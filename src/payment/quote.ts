@@ -53,7 +53,7 @@ export function quoteTerms(offer: Offer): QuotedTerms {
 }
 
 /**
- * Finds, among fresh offers, one that keeps a quote's word: same payee, asset, chain and flow, at most its price.
+ * Finds, among fresh offers, one that keeps a quote's word: same payee, asset, chain, time limit and flow, at most its price.
  * @throws QuoteChangedError with both versions when none does
  */
 export function matchQuote(quoted: QuotedTerms, fresh: readonly Offer[]): Offer {
@@ -74,6 +74,8 @@ function listChanges(quoted: QuotedTerms, now: QuotedTerms): string[] {
   if (now.asset !== quoted.asset && now.chainId === quoted.chainId)
     changes.push(`asset ${quoted.asset} quoted, ${now.asset} now`);
   if (now.payTo !== quoted.payTo) changes.push(`payee ${quoted.payTo} quoted, ${now.payTo} now`);
+  if (now.maxTimeoutSeconds !== quoted.maxTimeoutSeconds)
+    changes.push(`time limit ${quoted.maxTimeoutSeconds} s quoted, ${now.maxTimeoutSeconds} s now`);
   if (now.flow !== quoted.flow) changes.push(`payment flow ${quoted.flow} quoted, ${now.flow} now`);
   return changes;
 }
@@ -104,17 +106,19 @@ export async function saveQuote(
     createdAtMs: nowMs,
     expiresAtMs: nowMs + QUOTE_LIFETIME_MS,
   };
-  await db
-    .insertInto('quotes')
-    .values({
-      quote_id: quote.quoteId,
-      worker_endpoint: workerEndpoint,
-      worker_id: workerId,
-      terms: JSON.stringify({ ...terms, priceAtomic: terms.priceAtomic.toString() }),
-      created_at: nowMs,
-      expires_at: quote.expiresAtMs,
-    })
-    .execute();
+  await db.transaction().execute(async (trx) => {
+    await trx
+      .insertInto('quotes')
+      .values({
+        quote_id: quote.quoteId,
+        worker_endpoint: workerEndpoint,
+        worker_id: workerId,
+        terms: JSON.stringify({ ...terms, priceAtomic: terms.priceAtomic.toString() }),
+        created_at: nowMs,
+        expires_at: quote.expiresAtMs,
+      })
+      .execute();
+  });
   return quote;
 }
 

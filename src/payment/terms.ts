@@ -1,7 +1,7 @@
 import { decodePaymentRequiredHeader } from '@x402/core/http';
 import * as z from 'zod';
 import { CoordinatorError } from '../base/errors.ts';
-import { JsonObject } from '../base/json.ts';
+import { isShallow, JsonObject } from '../base/json.ts';
 
 /** The offers of a 402 as received: validated one by one later, echoed to the worker byte by byte. */
 export interface PaymentTerms {
@@ -25,7 +25,7 @@ export class TermsError extends CoordinatorError {
   }
 }
 
-/** A 402 larger than this is not read (x402.md section 8.1), in bytes. */
+/** The body of a 402 larger than this is not read (x402.md section 8.1), in bytes. */
 export const MAX_TERMS_BYTES = 65_536;
 
 const Envelope = z.looseObject({
@@ -39,16 +39,19 @@ const FlatTerms = z.looseObject({ payTo: z.string(), maxAmountRequired: z.union(
  * @throws TermsError when there are none, or they have the flat form of before x402 v1, which is never paid
  */
 export function parseTerms(headers: Readonly<Record<string, string>>, body: Uint8Array): PaymentTerms {
-  const inBody = parseJson(body);
+  const inBody = body.length > MAX_TERMS_BYTES ? undefined : parseJson(body);
   const header = headers['payment-required'];
   const inHeader = header === undefined ? undefined : decodeHeader(header);
   for (const document of [inHeader, inBody]) {
     const envelope = Envelope.safeParse(document);
     if (!envelope.success) continue;
     const { accepts, ...rest } = envelope.data;
+    // What JSON can spell and we cannot echo, such as 1e400, makes terms unreadable.
+    const echo = isShallow(rest) ? JsonObject.safeParse(rest) : undefined;
+    if (!echo?.success) continue;
     return {
       x402Version: envelope.data.x402Version,
-      envelope: JsonObject.parse(rest),
+      envelope: echo.data,
       offers: accepts,
       isInBody: Envelope.safeParse(inBody).success,
     };

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { canonicalJson, isSha256, type Sha256 } from '../base/hash.ts';
-import { JsonObject } from '../base/json.ts';
+import { isShallow, JsonObject } from '../base/json.ts';
 import { cleanUntrusted, UNTRUSTED_CAPS } from '../base/untrusted.ts';
 import { parseTolerantJson } from './tolerant-json.ts';
 
@@ -44,9 +44,9 @@ const DURATION_SLACK_SECONDS = 5;
 const DECIMAL = /^-?\d{1,12}(\.\d{1,18})?$/;
 
 const Answer = z.looseObject({
-  experiment_id: z.string().optional().catch(undefined),
+  experiment_id: z.unknown().optional(),
   status: z.enum(['completed', 'failed', 'timeout', 'unknown']).catch('unknown'),
-  return_code: z.int().nullable().catch(null).default(null),
+  return_code: z.unknown().optional(),
   val_bpb: z.unknown().optional(),
   train_hash: z.string().optional().catch(undefined),
   durationSeconds: z.number().nonnegative().nullable().catch(null).default(null),
@@ -67,18 +67,19 @@ export function parseRunResult(body: Uint8Array, expected: ExpectedRun): RunResu
   const document = parseTolerantJson(new TextDecoder().decode(body));
   if (document === undefined) return 'not_json';
   const parsed = Answer.safeParse(document);
-  if (!parsed.success || Array.isArray(document)) return 'not_an_object';
+  if (!parsed.success || Array.isArray(document) || !isShallow(document)) return 'not_an_object';
   const answer = parsed.data;
-  if (answer.experiment_id !== undefined && answer.experiment_id !== expected.workerExperimentId)
+  if ((answer.experiment_id ?? expected.workerExperimentId) !== expected.workerExperimentId)
     return 'foreign_experiment';
   if (answer.train_hash !== undefined && (!isSha256(answer.train_hash) || answer.train_hash !== expected.trainHash))
     return 'foreign_hash';
   const score = parseScore(answer.val_bpb);
-  const isSuccess = answer.status === 'completed' && (answer.return_code ?? 0) === 0;
+  // A worker may leave the exit code out; one that is there has to be 0, not just something else than another number.
+  const isSuccess = answer.status === 'completed' && (answer.return_code === undefined || answer.return_code === 0);
   const hasHash = answer.train_hash !== undefined;
   return {
     status: answer.status,
-    returnCode: answer.return_code,
+    returnCode: z.int().safeParse(answer.return_code).data ?? null,
     valBpb: isSuccess && hasHash ? score : null,
     durationSeconds: answer.durationSeconds,
     metrics: parseMetrics(answer.metrics),
