@@ -10,7 +10,13 @@ import { type AtomicUsdc, parseUsd } from './base/money.ts';
 export interface Config {
   readonly scanApiUrl: string;
   readonly scanApiKey: string | undefined;
+  readonly remoteSignerUrl: string | undefined;
+  readonly remoteSignerToken: string | undefined;
+  readonly keystoreFile: string | undefined;
+  readonly keystorePasswordFile: string | undefined;
   readonly privateKeyFile: string | undefined;
+  /** Address to pay from; undefined: the signer's only key. */
+  readonly payer: `0x${string}` | undefined;
   /** Base of the JSON-RPC; see `buildRpcUrl`. Undefined: the chain's public RPC. */
   readonly rpcUrl: string | undefined;
   readonly defaultChain: PaymentChain;
@@ -58,7 +64,12 @@ export function readConfig(env: Environment): Config {
   return {
     scanApiUrl: readUrl('SCAN_API_URL', read('SCAN_API_URL')) ?? 'https://www.8004scan.io/api/v1/public',
     scanApiKey: read('SCAN_API_KEY'),
+    remoteSignerUrl: readSignerUrl(read('REMOTE_SIGNER_URL'), readList(read('AUTORESEARCH_ALLOW_HTTP_HOSTS'))),
+    remoteSignerToken: read('REMOTE_SIGNER_TOKEN'),
+    keystoreFile: read('AUTORESEARCH_KEYSTORE'),
+    keystorePasswordFile: read('AUTORESEARCH_KEYSTORE_PASSWORD_FILE'),
     privateKeyFile: read('AUTORESEARCH_PRIVATE_KEY_FILE'),
+    payer: readAddress('AUTORESEARCH_PAYER', read('AUTORESEARCH_PAYER')),
     rpcUrl: readUrl('ERPC_URL', read('ERPC_URL')),
     defaultChain,
     dataDir: read('DATA_DIR') ?? findDataDir(env),
@@ -108,6 +119,40 @@ function readUrl(name: string, value: string | undefined): string | undefined {
       `Set ${name} to a full address such as https://host/path.`,
     );
   return value;
+}
+
+/** Loopback, private addresses and bare or cluster names: networks on which plain http reaches no stranger. */
+const PRIVATE_HOST =
+  /^(localhost|127\.\d+\.\d+\.\d+|10\.\d+\.\d+\.\d+|192\.168\.\d+\.\d+|172\.(1[6-9]|2\d|3[01])\.\d+\.\d+|\[::1\]|[a-z0-9-]+|[a-z0-9.-]+\.(svc|cluster\.local|internal|local))$/i;
+
+/** The signer's token and everything it signs go over this connection: plain http only where no stranger listens. */
+function readSignerUrl(value: string | undefined, allowHttpHosts: readonly string[]): string | undefined {
+  const text = readUrl('REMOTE_SIGNER_URL', value);
+  if (text === undefined) return undefined;
+  const url = new URL(text);
+  const isSafe =
+    url.protocol === 'https:' ||
+    PRIVATE_HOST.test(url.hostname) ||
+    allowHttpHosts.includes(url.host) ||
+    allowHttpHosts.includes(url.hostname);
+  if (isSafe) return text;
+  throw new ConfigurationError(
+    'REMOTE_SIGNER_URL',
+    `is ${quote(text)}, plain http over a public network`,
+    'Use https, or name its host in AUTORESEARCH_ALLOW_HTTP_HOSTS.',
+  );
+}
+
+function readAddress(name: string, value: string | undefined): `0x${string}` | undefined {
+  if (value === undefined) return undefined;
+  const digits = /^0x([0-9a-fA-F]{40})$/.exec(value)?.[1];
+  if (digits === undefined)
+    throw new ConfigurationError(
+      name,
+      `is ${quote(value)}, which is not an address`,
+      `Set ${name} to 0x and 40 hex digits.`,
+    );
+  return `0x${digits}`;
 }
 
 function readList(value: string | undefined): string[] {

@@ -56,7 +56,8 @@ const checkStore: Check = async (services) => {
 };
 
 const checkSigner: Check = async ({ desk, config }) => {
-  if (desk.payer !== null) return { check: 'signer', status: 'ok', detail: `local key of ${desk.payer}` };
+  const payer = await desk.fetchPayer();
+  if (payer !== null) return { check: 'signer', status: 'ok', detail: `${desk.walletKind} of ${payer}` };
   return {
     check: 'signer',
     status: 'warn',
@@ -97,24 +98,25 @@ const checkClock: Check = async ({ openChain, config }) => {
 };
 
 const checkBalance: Check = async ({ openChain, config, desk }) => {
-  const reader = desk.payer === null ? null : await openChain(config.defaultChain);
-  if (!reader || desk.payer === null)
+  const payer = await desk.fetchPayer().catch(() => null);
+  const reader = payer === null ? null : await openChain(config.defaultChain);
+  if (!reader || payer === null)
     return { check: 'balance', status: 'warn', detail: 'unknown without signer and chain' };
-  if (await reader.hasCode(desk.payer)) {
+  if (await reader.hasCode(payer)) {
     return {
       check: 'balance',
       status: 'fail',
-      detail: `${desk.payer} is a contract wallet, whose payments workers refuse`,
+      detail: `${payer} is a contract wallet, whose payments workers refuse`,
       next_step: 'Pay from an ordinary account.',
     };
   }
-  const balanceAtomic = await reader.fetchBalance(desk.payer);
+  const balanceAtomic = await reader.fetchBalance(payer);
   const isEnough = balanceAtomic >= config.maxPriceAtomic;
   return {
     check: 'balance',
     status: isEnough ? 'ok' : 'warn',
     detail: `${formatUsd(balanceAtomic)} USDC on ${config.defaultChain.name}`,
-    ...(isEnough ? {} : { next_step: `Send USDC on ${config.defaultChain.name} to ${desk.payer}.` }),
+    ...(isEnough ? {} : { next_step: `Send USDC on ${config.defaultChain.name} to ${payer}.` }),
   };
 };
 

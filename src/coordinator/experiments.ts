@@ -44,7 +44,7 @@ export async function submitExperiment(
 ): Promise<ExperimentView> {
   const { db, clock, desk } = services;
   const variant = await resolveVariant(db, input, await findNamedBases(services));
-  if (desk.payer === null && !(await isFree(services, input))) throw new NoWalletError();
+  if (desk.walletKind === null && !(await isFree(services, input))) throw new NoWalletError();
   const maxPriceAtomic = readMaxPrice(services, input.max_price_usdc);
   const target = await chooseTarget(services, input, maxPriceAtomic, call.signal);
   const { experiment } = await draftExperiment(

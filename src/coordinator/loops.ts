@@ -55,7 +55,7 @@ export async function startLoop(services: Services, input: StartLoopInput): Prom
     { train_py: input.train_py, train_path: input.train_path },
     { champion: null, baseline: null },
   );
-  if (desk.payer === null) throw new NoWalletError();
+  if (desk.walletKind === null) throw new NoWalletError();
   const leftAtomic = await readLeftToday(services);
   const wantedAtomic = input.budget_usdc === undefined ? leftAtomic : parseUsd(input.budget_usdc);
   if (leftAtomic === 0n)

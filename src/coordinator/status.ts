@@ -14,7 +14,7 @@ export async function readStatus(services: Services) {
   const nowMs = clock.nowMs();
   const [sums, balance, open, recent, loops, runnerPid] = await Promise.all([
     sumLedger(db, nowMs),
-    fetchBalance(services),
+    fetchFunds(services),
     loadExperiments(db, { isOpen: true, limit: 50 }),
     loadExperiments(db, { limit: RECENT }),
     loadLoops(db, { limit: RECENT }),
@@ -23,7 +23,7 @@ export async function readStatus(services: Services) {
   const usedDay = sums.spentDayAtomic + sums.heldAtomic;
   const leftAtomic = usedDay > config.budgetAtomic ? 0n : config.budgetAtomic - usedDay;
   return {
-    ...(desk.payer === null ? {} : { payer: desk.payer }),
+    ...(balance.payer === null ? {} : { payer: balance.payer }),
     chain: config.defaultChain.name,
     ...(balance.atomic === null ? {} : { balance_atomic: balance.atomic.toString() }),
     spent_atomic: sums.spentAtomic.toString(),
@@ -52,30 +52,53 @@ export async function readStatus(services: Services) {
     })),
     ...(runnerPid === undefined ? {} : { runner_pid: runnerPid }),
     data_dir: config.dataDir,
-    health: { signer: desk.payer === null ? 'not configured' : 'ok', rpc: balance.health, store: 'ok' },
+    health: { signer: balance.signer, rpc: balance.rpc, store: 'ok' },
     next_step:
-      desk.payer === null
+      desk.walletKind === null
         ? 'Set AUTORESEARCH_PRIVATE_KEY_FILE to be able to pay; reading tools work without.'
         : 'Find workers with discover_workers, or start a loop with run_loop.',
   };
 }
 
-/** A chain that does not answer within this time is shown as silent, in milliseconds. */
-const BALANCE_DEADLINE_MS = 3_000;
+/** Signer and chain that do not answer within this time are shown as silent, in milliseconds. */
+const ASK_DEADLINE_MS = 3_000;
 
-async function fetchBalance({
-  desk,
-  config,
-  openChain,
-}: Services): Promise<{ atomic: AtomicUsdc | null; health: string }> {
-  const silent = sleep(BALANCE_DEADLINE_MS).then(() => ({ atomic: null, health: 'did not answer in time' }));
-  const asked = (async () => {
-    const reader = await openChain(config.defaultChain);
-    if (!reader) return { atomic: null, health: `no usable JSON-RPC for ${config.defaultChain.name}` };
-    if (desk.payer === null) return { atomic: null, health: 'ok' };
-    return { atomic: await reader.fetchBalance(desk.payer), health: 'ok' };
-  })().catch(() => ({ atomic: null, health: 'did not answer' }));
-  return Promise.race([asked, silent]);
+interface Funds {
+  readonly payer: string | null;
+  readonly atomic: AtomicUsdc | null;
+  readonly signer: string;
+  readonly rpc: string;
+}
+
+/** Payer and balance, as far as signer and chain answer in time. */
+async function fetchFunds({ desk, config, openChain }: Services): Promise<Funds> {
+  const kind = desk.walletKind;
+  const [wallet, chain] = await Promise.all([
+    inTime(desk.fetchPayer(), (payer) => ({ payer, words: kind === null ? 'not configured' : `ok (${kind})` }), {
+      payer: null,
+      words: 'did not answer',
+    }),
+    inTime(
+      openChain(config.defaultChain),
+      (reader) => ({ reader, words: reader ? 'ok' : `no usable JSON-RPC for ${config.defaultChain.name}` }),
+      { reader: null, words: 'did not answer' },
+    ),
+  ]);
+  const { payer } = wallet;
+  const atomic =
+    payer === null || !chain.reader ? null : await inTime(chain.reader.fetchBalance(payer), (found) => found, null);
+  return {
+    payer,
+    atomic,
+    signer: wallet.words,
+    rpc: payer !== null && chain.reader && atomic === null ? 'did not answer' : chain.words,
+  };
+}
+
+/** What a question gives within the deadline, or what to say instead; errors of ours say it themselves. */
+async function inTime<T, R>(asked: Promise<T>, read: (value: T) => R, otherwise: R): Promise<R> {
+  const late = sleep(ASK_DEADLINE_MS).then(() => otherwise);
+  return Promise.race([asked.then(read, () => otherwise), late]);
 }
 
 /** What is left of the day's budget, atomic USDC. */

@@ -3,6 +3,7 @@ import { sleep } from '../base/time.ts';
 import { Drive, type DriverPorts } from './drive.ts';
 import type { Experiment } from './experiment.ts';
 import { judgeStep, publishStep } from './finish-step.ts';
+import { jobStep } from './job-step.ts';
 import { LeaseLostError } from './journal.ts';
 import { acquireLeases, releaseSlots } from './leases.ts';
 import { sendStep, signStep } from './pay-step.ts';
@@ -99,7 +100,7 @@ async function takeStep(drive: Drive, experiment: Experiment): Promise<void> {
     case 'judged':
       return publishStep(drive, experiment);
     case 'accepted':
-      return drive.pause(drive.ports.patience.pollMs);
+      return jobStep(drive, experiment);
     case 'published':
     case 'refused':
     case 'failed':

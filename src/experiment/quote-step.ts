@@ -1,13 +1,15 @@
-import { CoordinatorError } from '../base/errors.ts';
+import { ConfigurationError, CoordinatorError } from '../base/errors.ts';
 import { OverBudgetError } from '../payment/budget.ts';
-import type { AssessedTerms } from '../payment/desk.ts';
+import { type AssessedTerms, NoWalletError, UnpayableError } from '../payment/desk.ts';
+import { FrozenError } from '../payment/freeze.ts';
 import { writeFreeAttempt, writeIntent } from '../payment/journal.ts';
 import type { Offer } from '../payment/offer.ts';
 import { loadQuote, matchQuote } from '../payment/quote.ts';
+import { SignerError } from '../payment/remote-signer.ts';
 import type { Drive } from './drive.ts';
 import { type Experiment, type Reason, toReason } from './experiment.ts';
 import { acquireSlot, releaseSlots } from './leases.ts';
-import { collectResult } from './recover-step.ts';
+import { followOlder } from './recover-step.ts';
 
 /** A run whose worker does not say how long it allows is expected to end within this time, in seconds. */
 export const DEFAULT_RUN_SECONDS = 600;
@@ -25,7 +27,7 @@ type Refusal = { readonly isBusy: boolean; readonly reason: Reason };
 
 /** `claimed → reserved`: finds a worker that can take the experiment now, at a price within every cap. */
 export async function quoteStep(drive: Drive, experiment: Experiment): Promise<void> {
-  if (experiment.attempt > 0 && (await collectResult(drive, experiment))) return;
+  if (experiment.attempt > 0 && (await followOlder(drive, experiment))) return;
   const target = await pickWorker(drive, experiment);
   if (!target) return;
   const { db } = drive.ports;
@@ -37,8 +39,25 @@ export async function quoteStep(drive: Drive, experiment: Experiment): Promise<v
     if (refusal) await turnAway(drive, experiment, target, refusal);
   } catch (error) {
     if (!(error instanceof CoordinatorError)) throw error;
+    if (isOurFault(error)) return giveUp(drive, toReason(error));
     await turnAway(drive, experiment, target, { isBusy: false, reason: toReason(error) });
   }
+}
+
+/** What is wrong on our side is no better with another worker. */
+function isOurFault(error: CoordinatorError): boolean {
+  return (
+    error instanceof FrozenError ||
+    error instanceof NoWalletError ||
+    error instanceof SignerError ||
+    error instanceof ConfigurationError ||
+    (error instanceof UnpayableError && error.code === 'clock_skew')
+  );
+}
+
+async function giveUp(drive: Drive, reason: Reason): Promise<void> {
+  await releaseSlots(drive.ports.db, drive.lease.experimentId);
+  await endWithoutWorker(drive, await drive.load(), reason);
 }
 
 const BUSY: Reason = {

@@ -104,7 +104,9 @@ async function recoverByChain(drive: Drive, experiment: Experiment, attempt: Att
 async function waitOrResend(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
   await drive.pause(drive.ports.patience.pollMs);
   if (drive.signal.aborted) return;
-  const isRefused = ['payment_refused', 'submission_refused'].includes(experiment.reason?.code ?? '');
+  const isRefused = ['payment_refused', 'submission_refused', 'answer_unusable'].includes(
+    experiment.reason?.code ?? '',
+  );
   if (!isRefused && canResend(drive, attempt, MAX_SENDS)) return resend(drive, attempt);
   if (attempt.payment === null) return endFreeRun(drive, attempt);
   if (experiment.settlement !== 'unknown') await drive.advance('sent', { settlement: 'unknown' });
@@ -175,10 +177,17 @@ async function findStoredRun(
   return 'found';
 }
 
-/** Looks for the result of any older attempt before another one is made. */
-export async function collectResult(drive: Drive, experiment: Experiment): Promise<boolean> {
+/**
+ * Looks after older attempts before another one is made: a result that came meanwhile is filed, and once one of them is
+ * paid no other is bought.
+ * @returns whether there is nothing else to do now
+ */
+export async function followOlder(drive: Drive, experiment: Experiment): Promise<boolean> {
   for (const attempt of await loadAttempts(drive.ports.db, experiment.experimentId)) {
     if (attempt.sends > 0 && (await findStoredRun(drive, experiment, attempt)) === 'found') return true;
+    if (attempt.state !== 'settled') continue;
+    await waitForPaidResult(drive, attempt);
+    return true;
   }
   return false;
 }

@@ -1,3 +1,4 @@
+import { CoordinatorError } from '../base/errors.ts';
 import { workerExperimentId } from '../base/ids.ts';
 import { NetworkError } from '../net/errors.ts';
 import type { HttpAnswer } from '../net/http.ts';
@@ -5,8 +6,10 @@ import { type Attempt, loadHeader, writeClaimedTx, writeNotSent, writeSent } fro
 import { parseReceipt } from '../payment/receipt.ts';
 import { loadSource } from '../provenance/sources.ts';
 import { encodeSubmission } from '../worker/client.ts';
+import { parseJob } from '../worker/job.ts';
 import type { Drive } from './drive.ts';
 import type { Experiment, Reason } from './experiment.ts';
+import { saveJob } from './jobs.ts';
 import { saveReply } from './replies.ts';
 
 /** A free worker has no window that would bound its run, in milliseconds. */
@@ -66,12 +69,22 @@ async function fileAnswer(drive: Drive, attempt: Attempt, answer: HttpAnswer): P
     await drive.advance('returned', { reason: null }, keep);
     return;
   }
-  await drive.advance('sent', { reason: explainStatus(answer.status, receipt?.untrustedReason ?? null) }, keep);
+  const job = answer.status === 202 ? parseJob(attempt.workerEndpoint, answer.body, drive.nowMs) : null;
+  if (job) {
+    await drive.advance('accepted', { reason: null }, async (trx) => {
+      await keep(trx);
+      await saveJob(trx, attempt, job);
+    });
+    return;
+  }
+  await drive.advance('sent', { reason: explainStatus(answer, receipt?.untrustedReason ?? null) }, keep);
 }
 
-function explainStatus(status: number, untrustedReason: string | null): Reason {
+function explainStatus({ status, body }: HttpAnswer, untrustedReason: string | null): Reason {
   const quoted = untrustedReason === null ? '' : ` It gives as reason (its words): ${JSON.stringify(untrustedReason)}.`;
-  if (status === 409 || status === 429 || status === 503) {
+  // A gate that could not even verify has consumed nothing; one that could not settle may have been paid.
+  const isUnverified = status === 503 && /verif|facilitator_(unreachable|error)/i.test(body.toString('utf8', 0, 4_096));
+  if (status === 409 || status === 429 || isUnverified) {
     return {
       code: 'worker_busy',
       text: `The worker has no room for the paid experiment right now (HTTP ${status}); the same payment is sent again.${quoted}`,
@@ -80,6 +93,11 @@ function explainStatus(status: number, untrustedReason: string | null): Reason {
   if (status === 402) return ambiguous('payment_refused', `The worker refused the payment (HTTP 402).${quoted}`);
   if (status >= 400 && status < 500)
     return ambiguous('submission_refused', `The worker refused the experiment (HTTP ${status}).${quoted}`);
+  if (status < 300)
+    return ambiguous(
+      'answer_unusable',
+      `The worker answered HTTP ${status}, which names neither a result nor a job on its own host.`,
+    );
   return ambiguous('worker_error', `The worker answered HTTP ${status}.${quoted}`);
 }
 
@@ -98,8 +116,14 @@ async function noteUnsent(drive: Drive, attempt: Attempt, error: NetworkError): 
   );
 }
 
-/** Sends the very same header again (x402.md section 8.4). */
+/** Sends the very same header again (x402.md section 8.4), unless spending is frozen. */
 export async function resend(drive: Drive, attempt: Attempt): Promise<void> {
+  try {
+    await drive.ports.desk.assertMaySend();
+  } catch (error) {
+    if (!(error instanceof CoordinatorError)) throw error;
+    return drive.pause(drive.ports.patience.pollMs);
+  }
   const experiment = await drive.advance('sent', {}, (trx) =>
     writeSent(trx, attempt.experimentId, attempt.attempt, drive.nowMs),
   );

@@ -33,7 +33,7 @@ const NEXT: Readonly<Record<ExperimentState, readonly ExperimentState[]>> = {
   reserved: ['signed', 'claimed', 'refused', 'cancelled'],
   signed: ['sent', 'claimed', 'refused'],
   sent: ['accepted', 'returned', 'claimed', 'unpaid', 'lost'],
-  accepted: ['returned', 'lost', 'failed'],
+  accepted: ['returned', 'judged', 'lost'],
   returned: ['judged'],
   judged: ['published', 'failed'],
   published: [],

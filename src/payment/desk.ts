@@ -1,4 +1,4 @@
-import type { Hex } from 'viem';
+import { type Hex, isAddressEqual } from 'viem';
 import { findChain, type PaymentChain } from '../base/chains.ts';
 import { CoordinatorError } from '../base/errors.ts';
 import type { Sha256 } from '../base/hash.ts';
@@ -8,12 +8,14 @@ import type { Db } from '../store/database.ts';
 import { createPaymentHeader } from './authorize.ts';
 import { type Caps, OverBudgetError, sumLedger } from './budget.ts';
 import type { ChainReader, ChainState } from './chain.ts';
-import type { SigningGuard } from './guard.ts';
+import { assertNotFrozen } from './freeze.ts';
+import { SigningGuard } from './guard.ts';
 import type { PaymentIntent } from './intent.ts';
 import type { Attempt, StoredTerms } from './journal.ts';
 import { createNonce, createSalt } from './nonce.ts';
 import { type Offer, sortOffers } from './offer.ts';
 import { parseTerms, TermsError } from './terms.ts';
+import type { Wallet } from './wallet.ts';
 
 /** A paid call needs a key and there is none. */
 export class NoWalletError extends CoordinatorError {
@@ -40,8 +42,8 @@ export class UnpayableError extends CoordinatorError {
 
 export interface DeskOptions {
   readonly db: Db;
-  /** Null without a key: offers can be read, not paid. */
-  readonly guard: SigningGuard | null;
+  /** Null when none is configured: offers can be read, not paid. */
+  readonly wallet: Wallet | null;
   readonly caps: Caps;
   readonly maxValiditySeconds: number;
   /** A reader of the chain, or null when none can be had. */
@@ -65,6 +67,8 @@ const WINDOW_MARGIN_SECONDS = 120;
 /** Everything about money that an experiment needs: terms, intents, signatures and the fate of authorizations. */
 export class PaymentDesk {
   readonly #options: DeskOptions;
+  #guard: Promise<SigningGuard> | undefined;
+  #payer: Hex | null = null;
 
   constructor(options: DeskOptions) {
     this.#options = options;
@@ -74,9 +78,34 @@ export class PaymentDesk {
     return this.#options.caps;
   }
 
-  /** The address that pays; null without a key. */
-  get payer(): `0x${string}` | null {
-    return this.#options.guard?.payer ?? null;
+  /** What kind of wallet is configured; null without one. */
+  get walletKind(): Wallet['kind'] | null {
+    return this.#options.wallet?.kind ?? null;
+  }
+
+  /**
+   * The address that pays; null without a wallet. Opens the wallet.
+   * @throws SignerError, ConfigurationError when it cannot be opened
+   */
+  async fetchPayer(): Promise<Hex | null> {
+    return this.#options.wallet ? (await this.#openGuard()).payer : null;
+  }
+
+  #openGuard(): Promise<SigningGuard> {
+    const { wallet, caps, maxValiditySeconds, clock } = this.#options;
+    if (!wallet) return Promise.reject(new NoWalletError());
+    this.#guard ??= wallet.open().then(
+      (keyHolder) => {
+        this.#payer = keyHolder.address;
+        return new SigningGuard(keyHolder, { maxPriceAtomic: caps.perExperimentAtomic, maxValiditySeconds }, clock);
+      },
+      (error: unknown) => {
+        // A signer that was away may be back for the next payment.
+        this.#guard = undefined;
+        throw error;
+      },
+    );
+    return this.#guard;
   }
 
   /**
@@ -85,7 +114,7 @@ export class PaymentDesk {
    */
   assess(headers: Readonly<Record<string, string>>, body: Uint8Array): AssessedTerms {
     const terms = parseTerms(headers, body);
-    const { payable, problems } = sortOffers(terms, this.payer);
+    const { payable, problems } = sortOffers(terms, this.#payer);
     if (payable.length === 0) {
       const reasons = Object.entries(problems).map(([problem, count]) => `${count} × ${problem}`);
       throw new TermsError(
@@ -134,8 +163,11 @@ export class PaymentDesk {
     attempt: { experimentId: string; attempt: number; variantHash: Sha256; workerEndpoint: string },
     expectedSeconds: number,
   ): Promise<{ intent: PaymentIntent; fromBlock: bigint | null }> {
-    const { guard, masterSecret, clock } = this.#options;
-    if (!guard) throw new NoWalletError();
+    const { db, masterSecret, clock } = this.#options;
+    await assertNotFrozen(db);
+    const guard = await this.#openGuard();
+    if (isAddressEqual(offer.payTo, guard.payer))
+      throw new TermsError('no_payable_offer', 'The worker names our own wallet as its payee.');
     if (offer.flow === 'upfront') {
       throw new UnpayableError(
         'upfront_refused',
@@ -191,11 +223,16 @@ export class PaymentDesk {
     return head.block;
   }
 
-  /** Signs a journaled attempt. @throws NoWalletError, GuardError */
+  /** Signs a journaled attempt. @throws NoWalletError, SignerError, GuardError, FrozenError */
   async signAttempt(attempt: Attempt): Promise<{ name: 'PAYMENT-SIGNATURE' | 'X-PAYMENT'; value: string }> {
-    const { guard } = this.#options;
-    if (!guard || !attempt.payment) throw new NoWalletError();
-    return createPaymentHeader(guard, attempt.payment.intent, attempt.payment.terms);
+    if (!attempt.payment) throw new NoWalletError();
+    await assertNotFrozen(this.#options.db);
+    return createPaymentHeader(await this.#openGuard(), attempt.payment.intent, attempt.payment.terms);
+  }
+
+  /** Asked before every send. @throws FrozenError while spending is frozen */
+  async assertMaySend(): Promise<void> {
+    await assertNotFrozen(this.#options.db);
   }
 
   /** Asks the chain what became of an attempt's authorization; `unverifiable` when no chain can be read. */

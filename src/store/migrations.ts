@@ -44,6 +44,9 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
     `create table replies (
       reply integer primary key, experiment_id text not null, attempt integer not null,
       status integer not null, headers text not null, body blob not null, received_at integer not null) strict`,
+    `create table jobs (
+      experiment_id text not null, attempt integer not null, status_url text not null, result_url text not null,
+      token text not null, expires_at integer not null, primary key (experiment_id, attempt)) strict`,
     `create index replies_by_experiment on replies (experiment_id, attempt)`,
     `create table records (
       seq integer primary key, experiment_id text not null unique, line text not null, created_at integer not null) strict`,

@@ -10,6 +10,7 @@ export interface Schema {
   attempts: AttemptsTable;
   ledger: LedgerTable;
   replies: RepliesTable;
+  jobs: JobsTable;
   records: RecordsTable;
   loops: LoopsTable;
   slots: SlotsTable;
@@ -133,6 +134,16 @@ interface RepliesTable {
   headers: string;
   body: Uint8Array;
   received_at: number;
+}
+
+/** Paid jobs at a broker; the token opens the result and is a secret. */
+interface JobsTable {
+  experiment_id: string;
+  attempt: number;
+  status_url: string;
+  result_url: string;
+  token: string;
+  expires_at: number;
 }
 
 interface RecordsTable {

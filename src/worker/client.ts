@@ -3,10 +3,13 @@ import { buildExperimentUrl, buildWorkerUrl } from '../base/endpoint.ts';
 import type { JsonObject } from '../base/json.ts';
 import { NetworkError } from '../net/errors.ts';
 import type { HttpAnswer, HttpClient } from '../net/http.ts';
+import { type Job, type JobState, parseJobState } from './job.ts';
 import { parseTolerantJson } from './tolerant-json.ts';
 
 /** Largest answer of a worker that is read, in bytes. */
 export const MAX_RESULT_BYTES = 1024 * 1024;
+/** Results of jobs are stored by a broker, which may add to them. */
+const MAX_JOB_RESULT_BYTES = 8 * 1024 * 1024;
 const MAX_INFO_BYTES = 256 * 1024;
 const INFO_DEADLINE_MS = 8_000;
 
@@ -93,6 +96,27 @@ export class WorkerClient {
   }
 
   /**
+   * Asks a broker how a job is.
+   * @returns its state; `gone` when the broker has it no more; null without a usable answer
+   */
+  async fetchJobState(job: Job, signal?: AbortSignal): Promise<JobState | 'gone' | null> {
+    const answer = await this.#ask(job.statusUrl, MAX_INFO_BYTES, {}, signal);
+    if (answer?.status === 404 || answer?.status === 410) return 'gone';
+    return answer?.status === 200 ? parseJobState(answer.body) : null;
+  }
+
+  /** Fetches the result of a job; null while there is none to be had. */
+  async fetchJobResult(job: Job, signal?: AbortSignal): Promise<HttpAnswer | null> {
+    const answer = await this.#ask(
+      job.resultUrl,
+      MAX_JOB_RESULT_BYTES,
+      { authorization: `Bearer ${job.token}` },
+      signal,
+    );
+    return answer?.status === 200 ? answer : null;
+  }
+
+  /**
    * Sends an experiment and waits for its answer, whatever its status.
    * @param body exactly these bytes are sent; `encodeSubmission` makes them
    * @param paymentHeaders none for a free worker
@@ -116,11 +140,21 @@ export class WorkerClient {
     });
   }
 
-  async #get(endpoint: string, path: string, signal?: AbortSignal): Promise<HttpAnswer | null> {
+  #get(endpoint: string, path: string, signal?: AbortSignal): Promise<HttpAnswer | null> {
+    return this.#ask(buildWorkerUrl(endpoint, path), MAX_RESULT_BYTES, {}, signal);
+  }
+
+  async #ask(
+    url: string,
+    maxBytes: number,
+    headers: Readonly<Record<string, string>>,
+    signal?: AbortSignal,
+  ): Promise<HttpAnswer | null> {
     try {
       return await this.#http.request({
-        url: buildWorkerUrl(endpoint, path),
-        maxBytes: MAX_RESULT_BYTES,
+        url,
+        maxBytes,
+        headers,
         deadlineMs: INFO_DEADLINE_MS,
         ...(signal ? { signal } : {}),
       });
