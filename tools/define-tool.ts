@@ -82,6 +82,8 @@ function describeSchema(schema: z.ZodObject, io: 'input' | 'output'): Record<str
       if (typeof additionalProperties === 'object' && Object.keys(additionalProperties).length === 0)
         delete jsonSchema.additionalProperties;
       delete jsonSchema.propertyNames;
+      // What an answer always holds is said where it is documented; in every tool list it would cost tokens.
+      if (io === 'output') delete jsonSchema.required;
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
     },

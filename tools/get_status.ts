@@ -14,6 +14,7 @@ export const getStatus = defineTool({
     spent_atomic: z.string(),
     spent_24h_atomic: z.string(),
     reserved_atomic: z.string(),
+    unknown_atomic: z.string(),
     left_24h_atomic: z.string(),
     caps: z.object({
       max_price_atomic: z.string(),
@@ -40,6 +41,7 @@ export const getStatus = defineTool({
       }),
     ),
     runner_pid: z.number().optional(),
+    frozen_since: z.string().optional(),
     data_dir: z.string(),
     health: z.object({ signer: z.string(), rpc: z.string(), store: z.string() }),
     next_step: z.string(),

@@ -1,7 +1,7 @@
 import type { Log } from '../base/log.ts';
 import type { Clock } from '../base/time.ts';
 import { type Experiment, loadExperiments, type Reason } from '../experiment/experiment.ts';
-import { draftExperiment } from '../experiment/journal.ts';
+import { type Draft, draftExperiment, draftWithin } from '../experiment/journal.ts';
 import { hashVariant } from '../experiment/variant.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Db } from '../store/database.ts';
@@ -82,44 +82,49 @@ export class LoopEngine {
       description: 'baseline',
       hypothesis: null,
     };
-    await this.#draft(loop, proposal, { role: 'baseline', round: null }, `baseline-${tries + 1}`);
+    const draft = await this.#build(loop, proposal, { role: 'baseline', round: null }, `baseline-${tries + 1}`);
+    await draftExperiment(this.#db, draft, this.#clock.nowMs());
   }
 
   async #startRounds(loop: Loop, started: number, room: number): Promise<void> {
     const proposals = loop.queue.slice(0, room);
+    const drafts: Draft[] = [];
     for (const [index, proposal] of proposals.entries()) {
       const round = started + index + 1;
-      await this.#draft(loop, proposal, { role: 'round', round }, `round-${round}`);
+      drafts.push(await this.#build(loop, proposal, { role: 'round', round }, `round-${round}`));
     }
-    // Drafting repeats harmlessly under the same key, so the queue is shortened last.
-    await updateLoop(this.#db, loop.loopId, this.#clock.nowMs(), (now) => ({
-      queue: now.queue.slice(proposals.length),
-    }));
+    const nowMs = this.#clock.nowMs();
+    // Drafted and taken from the queue in one step: a crash between the two would run, and pay, a proposal twice.
+    await updateLoop(
+      this.#db,
+      loop.loopId,
+      nowMs,
+      (now) => (startsWith(now.queue, proposals) ? { queue: now.queue.slice(proposals.length) } : null),
+      async (trx) => {
+        for (const draft of drafts) await draftWithin(trx, draft, nowMs);
+      },
+    );
   }
 
-  async #draft(
+  async #build(
     loop: Loop,
     proposal: QueuedProposal,
     place: { role: 'baseline' | 'round'; round: number | null },
     key: string,
-  ): Promise<void> {
+  ): Promise<Draft> {
     const source = await loadSource(this.#db, proposal.trainHash);
     if (source === undefined) throw new TypeError(`source ${proposal.trainHash} is missing`);
     const { settings, loopId } = loop;
-    await draftExperiment(
-      this.#db,
-      {
-        variant: { ...proposal, source, variantHash: hashVariant(proposal.trainHash, proposal.config) },
-        workerRequest: 'auto',
-        quoteId: null,
-        maxPriceAtomic: settings.maxPriceAtomic,
-        idempotencyKey: `${loopId}/${key}`,
-        hypothesis: proposal.hypothesis,
-        agent: settings.agent,
-        loop: { loopId, ...place },
-      },
-      this.#clock.nowMs(),
-    );
+    return {
+      variant: { ...proposal, source, variantHash: hashVariant(proposal.trainHash, proposal.config) },
+      workerRequest: 'auto',
+      quoteId: null,
+      maxPriceAtomic: settings.maxPriceAtomic,
+      idempotencyKey: `${loopId}/${key}`,
+      hypothesis: proposal.hypothesis,
+      agent: settings.agent,
+      loop: { loopId, ...place },
+    };
   }
 
   async #close(loop: Loop, state: Loop['state'], reason: Reason | null): Promise<void> {
@@ -128,6 +133,11 @@ export class LoopEngine {
     );
     this.#log.info({ loop: loop.loopId, state }, 'loop changed');
   }
+}
+
+/** Whether a queue still begins with what was read from it: another process may have taken it meanwhile. */
+function startsWith(queue: readonly QueuedProposal[], head: readonly QueuedProposal[]): boolean {
+  return JSON.stringify(queue.slice(0, head.length)) === JSON.stringify(head);
 }
 
 /** Why a loop cannot go on, if it cannot. */

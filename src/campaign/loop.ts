@@ -114,17 +114,22 @@ function parseLoop(row: LoopRow): Loop {
   };
 }
 
-/** Changes a loop in a transaction that sees it as it is; `change` returns null to leave it. */
+/**
+ * Changes a loop in a transaction that sees it as it is; `change` returns null to leave it.
+ * @param also written in the same transaction, if the loop is changed
+ */
 export async function updateLoop(
   db: Db,
   loopId: string,
   nowMs: number,
   change: (loop: Loop) => { state?: LoopState; reason?: Reason | null; queue?: readonly QueuedProposal[] } | null,
+  also?: (trx: Trx) => Promise<void>,
 ): Promise<Loop | undefined> {
   return db.transaction().execute(async (trx) => {
     const loop = await loadLoop(trx, loopId);
     const changed = loop && change(loop);
     if (!changed) return loop;
+    await also?.(trx);
     await trx
       .updateTable('loops')
       .set({

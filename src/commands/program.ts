@@ -17,6 +17,34 @@ function parseConfig(text: string): JsonObject {
   }
 }
 
+type Run = (isJson: boolean | undefined, action: (output: Output) => Promise<number>) => Promise<void>;
+
+function addWallet(program: Command, run: Run): void {
+  const load = () => import('./wallet.ts');
+  const wallet = program
+    .command('wallet')
+    .description('Payer, balance, caps and spending')
+    .option('--json', 'print one JSON object on one line')
+    .action(({ json }: { json?: boolean }) => run(json, async (output) => (await load()).runWallet(output)));
+  const sub = (name: string, description: string) =>
+    wallet.command(name).description(description).option('--json', 'print one JSON object on one line');
+  const isJson = (command: Command) => command.optsWithGlobals<{ json?: boolean }>().json;
+  sub('create', 'Creates a key in an encrypted keystore').action((_options: object, command: Command) =>
+    run(isJson(command), async (output) => (await load()).runWalletCreate(output)),
+  );
+  sub('freeze', 'Stops all spending of the data folder at once').action((_options: object, command: Command) =>
+    run(isJson(command), async (output) => (await load()).runWalletFreeze(true, output)),
+  );
+  sub('unfreeze', 'Allows spending again').action((_options: object, command: Command) =>
+    run(isJson(command), async (output) => (await load()).runWalletFreeze(false, output)),
+  );
+  sub('history', 'Every payment: reserved, spent, released')
+    .option('--csv', 'print comma-separated values')
+    .action(({ csv }: { csv?: boolean }, command: Command) =>
+      run(isJson(command), async (output) => (await load()).runWalletHistory(csv ?? false, output)),
+    );
+}
+
 /** Ends with SIGINT or SIGTERM. */
 function createStopSignal(): AbortSignal {
   const controller = new AbortController();
@@ -103,9 +131,7 @@ function buildProgram(setExitCode: (code: number) => void): Command {
     .action((file: string, { json, prefer, rounds }: { json?: boolean; prefer?: string; rounds: number }) =>
       run(json, async (output) => (await import('./loop.ts')).runLoopCommand({ file, prefer, rounds }, output)),
     );
-  command('wallet', 'Payer, balance, caps and spending').action(({ json }: { json?: boolean }) =>
-    run(json, async (output) => (await import('./results.ts')).runWallet(output)),
-  );
+  addWallet(program, run);
   command('doctor', 'Checks signer, chain, index, store, Python, clock and caps').action(
     ({ json }: { json?: boolean }) => run(json, async (output) => (await import('./doctor.ts')).runDoctor(output)),
   );

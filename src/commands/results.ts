@@ -1,4 +1,3 @@
-import { formatUsd } from '../base/money.ts';
 import { formatTable, type Output } from './output.ts';
 import { withCoordinator } from './with-coordinator.ts';
 
@@ -56,42 +55,4 @@ export async function runLeaderboard(limit: number, output: Output): Promise<num
   output.say(`Records: ${board.results_path}`);
   if (board.chart_path !== undefined) output.say(`Chart: ${board.chart_path}`);
   return 0;
-}
-
-/** `wallet`: payer, balance, caps and spending. Exit code 1 without a wallet. */
-export async function runWallet(output: Output): Promise<number> {
-  const status = await withCoordinator((coordinator) => coordinator.status());
-  const {
-    payer,
-    chain,
-    balance_atomic,
-    spent_atomic,
-    spent_24h_atomic,
-    reserved_atomic,
-    left_24h_atomic,
-    caps,
-    next_step,
-  } = status;
-  output.emit({
-    payer,
-    chain,
-    balance_atomic,
-    spent_atomic,
-    spent_24h_atomic,
-    reserved_atomic,
-    left_24h_atomic,
-    caps,
-    next_step,
-  });
-  const usd = (atomic: string) => `${formatUsd(BigInt(atomic))} USDC`;
-  output.say(payer === undefined ? 'No wallet is configured.' : `Payer    ${payer} on ${chain}`);
-  if (payer !== undefined)
-    output.say(`Balance  ${balance_atomic === undefined ? `unknown (${status.health.rpc})` : usd(balance_atomic)}`);
-  output.say(`Spent    ${usd(spent_atomic)}, of it ${usd(spent_24h_atomic)} within 24 hours`);
-  output.say(`Reserved ${usd(reserved_atomic)}`);
-  output.say(
-    `Left     ${usd(left_24h_atomic)} of ${usd(caps.budget_24h_atomic)} per 24 hours; at most ${usd(caps.max_price_atomic)} per experiment`,
-  );
-  if (payer === undefined) output.note(next_step);
-  return payer === undefined ? 1 : 0;
 }

@@ -25,6 +25,7 @@ export class Runner {
   readonly #engine: ExperimentEngine;
   readonly #loops: LoopEngine;
   #openAuthorizations = 0;
+  #sweeping: Promise<void> | undefined;
 
   constructor(services: Services) {
     this.#services = services;
@@ -46,7 +47,7 @@ export class Runner {
     try {
       await this.#work(idleMs, signal);
     } finally {
-      await this.#engine.stop();
+      await Promise.all([this.#engine.stop(), this.#sweeping]);
       if (existsSync(join(folder, 'store.sqlite'))) await this.#leave();
       log.info({ owner: this.#owner }, 'runner ended');
     }
@@ -54,7 +55,7 @@ export class Runner {
   }
 
   async #work(idleMs: number, signal: AbortSignal): Promise<void> {
-    const { clock, log, folder } = this.#services;
+    const { clock, folder } = this.#services;
     let busyAtMs = clock.nowMs();
     let renewedAtMs = clock.nowMs();
     let sweptAtMs = 0;
@@ -66,15 +67,23 @@ export class Runner {
         renewedAtMs = nowMs;
       }
       if (nowMs - sweptAtMs > SWEEP_MS) {
-        this.#openAuthorizations = await sweepAuthorizations(this.#services).catch((error: unknown) => {
-          log.warn({ error }, 'open authorizations could not be checked');
-          return this.#openAuthorizations;
+        // Not waited for: a node that does not answer would hold up the leases past their time.
+        this.#sweeping ??= this.#sweep().finally(() => {
+          this.#sweeping = undefined;
         });
         sweptAtMs = nowMs;
       }
       if (await this.#tick()) busyAtMs = clock.nowMs();
       if (clock.nowMs() - busyAtMs > idleMs) return;
       await sleep(TICK_MS, signal);
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    try {
+      this.#openAuthorizations = await sweepAuthorizations(this.#services);
+    } catch (error) {
+      this.#services.log.warn({ error }, 'open authorizations could not be checked');
     }
   }
 

@@ -2,7 +2,8 @@ import { type AtomicUsdc, atomicUsdc } from '../base/money.ts';
 import { isoTime, sleep } from '../base/time.ts';
 import { loadLoops } from '../campaign/loop.ts';
 import { loadExperiments } from '../experiment/experiment.ts';
-import { sumLedger } from '../payment/budget.ts';
+import { sumLedger, sumUnknown } from '../payment/budget.ts';
+import { loadFreeze } from '../payment/freeze.ts';
 import type { Services } from './services.ts';
 import { findRunnerPid } from './spawn-runner.ts';
 
@@ -12,7 +13,9 @@ const RECENT = 5;
 export async function readStatus(services: Services) {
   const { db, clock, desk, config } = services;
   const nowMs = clock.nowMs();
-  const [sums, balance, open, recent, loops, runnerPid] = await Promise.all([
+  const [frozenSince, unknownAtomic, sums, balance, open, recent, loops, runnerPid] = await Promise.all([
+    loadFreeze(db),
+    sumUnknown(db),
     sumLedger(db, nowMs),
     fetchFunds(services),
     loadExperiments(db, { isOpen: true, limit: 50 }),
@@ -29,6 +32,7 @@ export async function readStatus(services: Services) {
     spent_atomic: sums.spentAtomic.toString(),
     spent_24h_atomic: sums.spentDayAtomic.toString(),
     reserved_atomic: sums.heldAtomic.toString(),
+    unknown_atomic: unknownAtomic.toString(),
     left_24h_atomic: leftAtomic.toString(),
     caps: {
       max_price_atomic: desk.caps.perExperimentAtomic.toString(),
@@ -51,6 +55,7 @@ export async function readStatus(services: Services) {
       ...(valBpb === null ? {} : { val_bpb: valBpb }),
     })),
     ...(runnerPid === undefined ? {} : { runner_pid: runnerPid }),
+    ...(frozenSince === null ? {} : { frozen_since: frozenSince }),
     data_dir: config.dataDir,
     health: { signer: balance.signer, rpc: balance.rpc, store: 'ok' },
     next_step:

@@ -36,7 +36,8 @@ export class ExperimentEngine {
   async tick(): Promise<void> {
     const free = MAX_ACTIVE - this.#active.size;
     if (free <= 0 || this.#stopping.signal.aborted) return;
-    for (const lease of await acquireLeases(this.#ports.db, this.#owner, this.#ports.clock.nowMs(), free)) {
+    const { db, clock } = this.#ports;
+    for (const lease of await acquireLeases(db, this.#owner, clock.nowMs(), free, [...this.#active.keys()])) {
       const drive = new Drive(this.#ports, lease, this.#stopping.signal);
       this.#active.set(
         lease.experimentId,

@@ -46,53 +46,64 @@ export async function draftExperiment(
   draft: Draft,
   nowMs: number,
 ): Promise<{ experiment: Experiment; isNew: boolean }> {
-  const { variant } = draft;
+  return db.transaction().execute((trx) => draftWithin(trx, draft, nowMs));
+}
+
+/** The same as `draftExperiment`, as part of a larger step. */
+export async function draftWithin(
+  trx: Trx,
+  draft: Draft,
+  nowMs: number,
+): Promise<{ experiment: Experiment; isNew: boolean }> {
   const key = draft.idempotencyKey ?? defaultKey(draft);
-  return db.transaction().execute(async (trx) => {
-    const known = await trx
-      .selectFrom('experiments')
-      .select('experiment_id')
-      .where('idempotency_key', '=', key)
-      .executeTakeFirst();
-    if (known) {
-      const experiment = await require(trx, known.experiment_id);
-      if (draft.idempotencyKey !== null || !WITHOUT_PAYMENT.includes(experiment.state))
-        return { experiment, isNew: false };
-      await retireKey(trx, key, experiment.experimentId);
-    }
-    await saveSource(trx, variant.trainHash, variant.source, nowMs);
-    const experimentId = createExperimentId(new Date(nowMs));
-    await trx
-      .insertInto('experiments')
-      .values({
-        experiment_id: experimentId,
-        idempotency_key: key,
-        state: 'drafted' satisfies ExperimentState,
-        settlement: 'none' satisfies Settlement,
-        train_hash: variant.trainHash,
-        variant_hash: variant.variantHash,
-        config: JSON.stringify(variant.config),
-        parent_hash: variant.parentHash,
-        root_hash: await findRoot(trx, variant),
-        description: variant.description,
-        hypothesis: draft.hypothesis,
-        agent: draft.agent,
-        worker_request: draft.workerRequest,
-        quote_id: draft.quoteId,
-        max_price: Number(draft.maxPriceAtomic),
-        loop_id: draft.loop?.loopId ?? null,
-        role: draft.loop?.role ?? 'single',
-        round: draft.loop?.round ?? null,
-        attempt: 0,
-        lease_until: 0,
-        epoch: 0,
-        avoid: '{}',
-        created_at: nowMs,
-        updated_at: nowMs,
-      })
-      .execute();
-    return { experiment: await require(trx, experimentId), isNew: true };
-  });
+  const known = await trx
+    .selectFrom('experiments')
+    .select('experiment_id')
+    .where('idempotency_key', '=', key)
+    .executeTakeFirst();
+  if (known) {
+    const experiment = await require(trx, known.experiment_id);
+    if (draft.idempotencyKey !== null || !WITHOUT_PAYMENT.includes(experiment.state))
+      return { experiment, isNew: false };
+    await retireKey(trx, key, experiment.experimentId);
+  }
+  return { experiment: await insertDraft(trx, draft, key, nowMs), isNew: true };
+}
+
+async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): Promise<Experiment> {
+  const { variant } = draft;
+  await saveSource(trx, variant.trainHash, variant.source, nowMs);
+  const experimentId = createExperimentId(new Date(nowMs));
+  await trx
+    .insertInto('experiments')
+    .values({
+      experiment_id: experimentId,
+      idempotency_key: key,
+      state: 'drafted' satisfies ExperimentState,
+      settlement: 'none' satisfies Settlement,
+      train_hash: variant.trainHash,
+      variant_hash: variant.variantHash,
+      config: JSON.stringify(variant.config),
+      parent_hash: variant.parentHash,
+      root_hash: await findRoot(trx, variant),
+      description: variant.description,
+      hypothesis: draft.hypothesis,
+      agent: draft.agent,
+      worker_request: draft.workerRequest,
+      quote_id: draft.quoteId,
+      max_price: Number(draft.maxPriceAtomic),
+      loop_id: draft.loop?.loopId ?? null,
+      role: draft.loop?.role ?? 'single',
+      round: draft.loop?.round ?? null,
+      attempt: 0,
+      lease_until: 0,
+      epoch: 0,
+      avoid: '{}',
+      created_at: nowMs,
+      updated_at: nowMs,
+    })
+    .execute();
+  return require(trx, experimentId);
 }
 
 /** The first source of a variant's lineage: that of the same source before, of its parent, or itself. */

@@ -4,14 +4,24 @@ import type { Lease } from './journal.ts';
 /** How long a lease lasts without being renewed, in milliseconds. A dead process is noticed after that at the latest. */
 export const LEASE_TTL_MS = 15_000;
 
-/** Takes every unfinished experiment whose lease has run out, oldest first. */
-export async function acquireLeases(db: Db, owner: string, nowMs: number, limit: number): Promise<Lease[]> {
+/**
+ * Takes every unfinished experiment whose lease has run out, oldest first.
+ * @param except experiments that this owner is already driving: its own late renewal must not fence it
+ */
+export async function acquireLeases(
+  db: Db,
+  owner: string,
+  nowMs: number,
+  limit: number,
+  except: readonly string[] = [],
+): Promise<Lease[]> {
   return db.transaction().execute(async (trx) => {
     const rows = await trx
       .selectFrom('experiments')
       .select(['experiment_id', 'epoch'])
       .where('finished_at', 'is', null)
       .where('lease_until', '<', nowMs)
+      .$if(except.length > 0, (query) => query.where('experiment_id', 'not in', except))
       .orderBy('created_at')
       .limit(limit)
       .execute();
@@ -46,7 +56,12 @@ export async function renewLeases(db: Db, owner: string, nowMs: number): Promise
       .where(
         'experiment_id',
         'in',
-        trx.selectFrom('experiments').select('experiment_id').where('lease_owner', '=', owner),
+        // A slot that was taken for an experiment just cancelled is left to run out.
+        trx
+          .selectFrom('experiments')
+          .select('experiment_id')
+          .where('lease_owner', '=', owner)
+          .where('finished_at', 'is', null),
       )
       .execute();
   });

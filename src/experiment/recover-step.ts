@@ -5,7 +5,7 @@ import type { Drive } from './drive.ts';
 import type { Experiment, Reason } from './experiment.ts';
 import { releaseSlots } from './leases.ts';
 import { dropAttempt } from './pay-step.ts';
-import { saveReply } from './replies.ts';
+import { countBusyReplies, saveReply } from './replies.ts';
 import { resend } from './send-step.ts';
 
 /** How often one header is sent at most; a worker that loses it that often will not find it. */
@@ -15,6 +15,8 @@ const MAX_BUSY_SENDS = 400;
 /** Less window than this is not worth another send, in seconds. */
 const RESEND_WINDOW_SECONDS = 20;
 const MAX_ATTEMPTS = 4;
+/** A free worker has no window that would bound its run, in milliseconds. */
+const FREE_RUN_MS = 30 * 60_000;
 const BUSY_PAUSE_MS = 2_000;
 
 /**
@@ -24,12 +26,26 @@ const BUSY_PAUSE_MS = 2_000;
 export async function recoverStep(drive: Drive, experiment: Experiment): Promise<void> {
   const attempt = await drive.loadAttempt(experiment);
   if (attempt.sends === 0) return recoverUnsent(drive, experiment, attempt);
-  const isBusy = experiment.reason?.code === 'worker_busy';
-  if (isBusy) return recoverBusy(drive, experiment, attempt);
+  if (isBusy(experiment) && (await wasOnlyBusy(drive, attempt))) return recoverBusy(drive, experiment, attempt);
   const run = await findStoredRun(drive, experiment, attempt);
   if (run === 'found') return;
-  if (run === 'running') return drive.pause(drive.ports.patience.pollMs);
+  if (run === 'running' && isRunTime(drive, attempt)) return drive.pause(drive.ports.patience.pollMs);
   await recoverByChain(drive, experiment, attempt);
+}
+
+function isBusy(experiment: Experiment): boolean {
+  return experiment.reason?.code === 'worker_busy';
+}
+
+/** Whether every send was answered "busy". After one without an answer the worker may be busy with this very run. */
+async function wasOnlyBusy({ ports }: Drive, { experimentId, attempt, sends }: Attempt): Promise<boolean> {
+  return (await countBusyReplies(ports.db, experimentId, attempt)) >= sends;
+}
+
+/** Whether a run may still be going on: what a worker says about it later holds nothing up. */
+function isRunTime(drive: Drive, { payment, firstSentAtMs }: Attempt): boolean {
+  const endMs = payment ? payment.intent.validBefore * 1000 : (firstSentAtMs ?? 0) + FREE_RUN_MS;
+  return drive.nowMs < endMs;
 }
 
 /** The header never left: another worker may be taken at once, and the reservation is free. */
@@ -107,7 +123,8 @@ async function waitOrResend(drive: Drive, experiment: Experiment, attempt: Attem
   const isRefused = ['payment_refused', 'submission_refused', 'answer_unusable'].includes(
     experiment.reason?.code ?? '',
   );
-  if (!isRefused && canResend(drive, attempt, MAX_SENDS)) return resend(drive, attempt);
+  if (!isRefused && canResend(drive, attempt, isBusy(experiment) ? MAX_BUSY_SENDS : MAX_SENDS))
+    return resend(drive, attempt);
   if (attempt.payment === null) return endFreeRun(drive, attempt);
   if (experiment.settlement !== 'unknown') await drive.advance('sent', { settlement: 'unknown' });
 }
@@ -164,7 +181,10 @@ async function findStoredRun(
   if (run.kind === 'running') return 'running';
   if (run.kind !== 'found') return 'none';
   const expected = { workerExperimentId: id, trainHash: experiment.trainHash, config: experiment.config };
-  if (typeof parseRunResult(run.answer.body, expected) === 'string') return 'none';
+  const result = parseRunResult(run.answer.body, expected);
+  if (typeof result === 'string') return 'none';
+  // Other workers answer 200 about a run that is not over; what is filed here ends the experiment.
+  if (result.status === 'unknown') return 'running';
   await drive.advance(
     'returned',
     {

@@ -27,6 +27,18 @@ export async function saveReply(
     .execute();
 }
 
+/** How often a worker answered an attempt with "busy", which says that nothing ran and nothing was paid. */
+export async function countBusyReplies(db: Db, experimentId: string, attempt: number): Promise<number> {
+  const row = await db
+    .selectFrom('replies')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('experiment_id', '=', experimentId)
+    .where('attempt', '=', attempt)
+    .where('status', 'in', [409, 429])
+    .executeTakeFirstOrThrow();
+  return row.count;
+}
+
 /** The newest answer with status 200 to an attempt: its result. */
 export async function loadResultReply(
   db: Db,

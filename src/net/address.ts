@@ -15,7 +15,12 @@ export function isBlockedAddress(address: string): boolean {
   if (parsed instanceof ipaddr.IPv4) return parsed.range() !== PUBLIC_RANGE;
   const inner = embeddedIpv4(parsed);
   if (inner) return inner.range() !== PUBLIC_RANGE;
-  return parsed.range() !== PUBLIC_RANGE;
+  return parsed.range() !== PUBLIC_RANGE || !isGlobalUnicast(parsed);
+}
+
+/** 2000::/3, all that is given out for public use: what lies outside is not listed as reserved in every case. */
+function isGlobalUnicast(address: ipaddr.IPv6): boolean {
+  return ((address.toByteArray()[0] ?? 0) & 0xe0) === 0x20;
 }
 
 /** The IPv4 address inside NAT64 (64:ff9b::/96) and 6to4 (2002::/16), which a gateway on the way would reach. */

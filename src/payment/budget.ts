@@ -87,6 +87,18 @@ export async function sumLedger(db: Db | Trx, nowMs: number, loopId?: string): P
   };
 }
 
+/** What is reserved for authorizations whose fate is not known yet, atomic USDC; part of what is held. */
+export async function sumUnknown(db: Db): Promise<AtomicUsdc> {
+  const row = await db
+    .selectFrom('ledger')
+    .innerJoin('experiments', 'experiments.experiment_id', 'ledger.experiment_id')
+    .where('ledger.state', '=', 'held')
+    .where('experiments.settlement', '=', 'unknown')
+    .select((eb) => eb.fn.sum<number | null>('ledger.amount').as('total'))
+    .executeTakeFirst();
+  return atomicUsdc(row?.total ?? 0);
+}
+
 /**
  * Reserves the price of one attempt. Runs inside the transaction that writes the attempt's intent, which holds the one
  * write lock of the store: two processes cannot both take the last cent.

@@ -215,9 +215,12 @@ export async function loadHeader(db: Db, experimentId: string, attempt: number):
   return isJournaledHeader(header) ? header : undefined;
 }
 
-/** Notes, before the first byte, that the header is being sent. */
+/**
+ * Notes, before the first byte, that the header is being sent.
+ * @throws TypeError when the attempt is not signed or its reservation is released: nothing may be sent then
+ */
 export async function writeSent(trx: Trx, experimentId: string, attempt: number, nowMs: number): Promise<void> {
-  await trx
+  const updated = await trx
     .updateTable('attempts')
     .set((eb) => ({
       state: eb.case().when('state', '=', 'signed').then('sent').else(eb.ref('state')).end(),
@@ -227,7 +230,9 @@ export async function writeSent(trx: Trx, experimentId: string, attempt: number,
     }))
     .where('experiment_id', '=', experimentId)
     .where('attempt', '=', attempt)
-    .execute();
+    .where('state', 'not in', ['intent', 'unpaid'] satisfies AttemptState[])
+    .executeTakeFirst();
+  if (updated.numUpdatedRows !== 1n) throw new TypeError(`${experimentId} has no payment that may be sent`);
 }
 
 /** Notes that one send provably reached nobody; the first of them then leaves the authorization unsent. */

@@ -67,11 +67,13 @@ async function migrate(dataDir: string): Promise<void> {
 
 /** The store's secret of 32 bytes as hex, made once: nonces are derived from it. */
 export async function loadMasterSecret(db: Db, createSecret: () => string): Promise<string> {
-  await db
-    .insertInto('settings')
-    .values({ key: 'master_secret', value: createSecret() })
-    .onConflict((conflict) => conflict.doNothing())
-    .execute();
+  await db.transaction().execute(async (trx) => {
+    await trx
+      .insertInto('settings')
+      .values({ key: 'master_secret', value: createSecret() })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+  });
   const row = await db
     .selectFrom('settings')
     .select('value')
