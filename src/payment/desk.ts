@@ -32,7 +32,7 @@ export class NoWalletError extends CoordinatorError {
 export class UnpayableError extends CoordinatorError {
   override readonly name = 'UnpayableError';
   constructor(
-    readonly code: 'insufficient_balance' | 'clock_skew' | 'window_too_short' | 'upfront_refused',
+    readonly code: 'insufficient_balance' | 'clock_skew' | 'timeout_too_short' | 'upfront_refused',
     message: string,
     readonly nextStep: string,
   ) {
@@ -63,6 +63,8 @@ export interface AssessedTerms {
 const MAX_SKEW_SECONDS = 30;
 /** Added to the expected run for loading, settling and clocks, in seconds (design.md section 5, invariant 3). */
 const WINDOW_MARGIN_SECONDS = 120;
+/** Signing, sending and settling alone take this long, in seconds: a shorter window runs out before it can be used. */
+const SHORTEST_WINDOW_SECONDS = 60;
 
 /** Everything about money that an experiment needs: terms, intents, signatures and the fate of authorizations. */
 export class PaymentDesk {
@@ -168,13 +170,6 @@ export class PaymentDesk {
     const guard = await this.#openGuard();
     if (isAddressEqual(offer.payTo, guard.payer))
       throw new TermsError('no_payable_offer', 'The worker names our own wallet as its payee.');
-    if (offer.flow === 'upfront') {
-      throw new UnpayableError(
-        'upfront_refused',
-        'The worker wants to be paid before it works and refunds nothing.',
-        'Choose a worker that settles after the run.',
-      );
-    }
     const head = await this.#checkPayer(offer, guard.payer);
     const validitySeconds = Math.min(
       offer.maxTimeoutSeconds,
