@@ -37,6 +37,15 @@ export const submitExperiment = defineTool({
       .describe('8-64 of A-Z a-z 0-9 _ -; a repeat with it returns the same experiment.'),
     hypothesis: z.string().max(1_000).optional().describe('Why it should help; kept in the record.'),
     agent: z.string().max(80).optional().describe('Name of who proposes it; kept in the record.'),
+    allow_upfront: z.boolean().optional().describe('Also pay workers that want the money first and refund nothing.'),
+    allow_overlap: z
+      .boolean()
+      .optional()
+      .describe('Try another worker although an earlier payment may still be used: may pay twice.'),
+    allow_short_timeout: z
+      .boolean()
+      .optional()
+      .describe('Also use offers whose payment may expire before the run ends.'),
     wait_seconds: waitSeconds,
   }),
   output: experiment,

@@ -1,6 +1,6 @@
 import type { Log } from '../base/log.ts';
 import type { Clock } from '../base/time.ts';
-import { type Experiment, loadExperiments, type Reason } from '../experiment/experiment.ts';
+import { type Experiment, loadExperiments, NO_CONSENT, type Reason } from '../experiment/experiment.ts';
 import { type Draft, draftExperiment, draftWithin } from '../experiment/journal.ts';
 import { hashVariant } from '../experiment/variant.ts';
 import { loadSource } from '../provenance/sources.ts';
@@ -120,6 +120,7 @@ export class LoopEngine {
       workerRequest: 'auto',
       quoteId: null,
       maxPriceAtomic: settings.maxPriceAtomic,
+      consent: NO_CONSENT,
       idempotencyKey: `${loopId}/${key}`,
       hypothesis: proposal.hypothesis,
       agent: settings.agent,

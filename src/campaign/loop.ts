@@ -52,27 +52,25 @@ export interface Loop {
 }
 
 /** Makes a loop that starts with an unchanged run of its script. */
-export async function createLoop(db: Db, baseline: Variant, settings: LoopSettings, nowMs: number): Promise<Loop> {
+export async function createLoop(trx: Trx, baseline: Variant, settings: LoopSettings, nowMs: number): Promise<Loop> {
   const loopId = createLoopId(new Date(nowMs));
-  await db.transaction().execute(async (trx) => {
-    await saveSource(trx, baseline.trainHash, baseline.source, nowMs);
-    await trx
-      .insertInto('loops')
-      .values({
-        loop_id: loopId,
-        state: 'running' satisfies LoopState,
-        root_hash: baseline.trainHash,
-        settings: JSON.stringify({
-          ...settings,
-          budgetAtomic: settings.budgetAtomic.toString(),
-          maxPriceAtomic: settings.maxPriceAtomic.toString(),
-        }),
-        queue: '[]',
-        created_at: nowMs,
-        updated_at: nowMs,
-      })
-      .execute();
-  });
+  await saveSource(trx, baseline.trainHash, baseline.source, nowMs);
+  await trx
+    .insertInto('loops')
+    .values({
+      loop_id: loopId,
+      state: 'running' satisfies LoopState,
+      root_hash: baseline.trainHash,
+      settings: JSON.stringify({
+        ...settings,
+        budgetAtomic: settings.budgetAtomic.toString(),
+        maxPriceAtomic: settings.maxPriceAtomic.toString(),
+      }),
+      queue: '[]',
+      created_at: nowMs,
+      updated_at: nowMs,
+    })
+    .execute();
   return {
     loopId,
     state: 'running',

@@ -2,9 +2,8 @@ import { InputError, NotFoundError } from '../base/errors.ts';
 import { type AtomicUsdc, atomicUsdc, parseUsd } from '../base/money.ts';
 import { loadChampion } from '../campaign/champion.ts';
 import { type Experiment, loadExperiment, loadExperiments } from '../experiment/experiment.ts';
-import { draftExperiment } from '../experiment/journal.ts';
+import { type Draft, draftExperiment, findByKey, findSubmitted } from '../experiment/journal.ts';
 import { type ExperimentState, isCancellable } from '../experiment/states.ts';
-import { OverBudgetError } from '../payment/budget.ts';
 import { NoWalletError } from '../payment/desk.ts';
 import { writeOutcome } from '../payment/journal.ts';
 import { loadQuote, type Quote } from '../payment/quote.ts';
@@ -23,6 +22,9 @@ export interface SubmitInput extends VariantInput {
   readonly idempotency_key?: string | undefined;
   readonly hypothesis?: string | undefined;
   readonly agent?: string | undefined;
+  readonly allow_upfront?: boolean | undefined;
+  readonly allow_overlap?: boolean | undefined;
+  readonly allow_short_timeout?: boolean | undefined;
   readonly wait_seconds: number;
 }
 
@@ -42,33 +44,35 @@ export async function submitExperiment(
   input: SubmitInput,
   call: CallContext,
 ): Promise<ExperimentView> {
-  const { db, clock, desk } = services;
+  const { db, clock } = services;
+  const { idempotency_key: key } = input;
+  // A key names what it was first used for, whatever the words of the call mean by now.
+  const keyed = key === undefined ? undefined : await findByKey(db, key);
+  if (keyed) return followExperiment(services, runner, keyed.experimentId, input.wait_seconds, call);
   const variant = await resolveVariant(db, input, await findNamedBases(services));
-  if (desk.walletKind === null && !(await isFree(services, input))) throw new NoWalletError();
+  const { workerRequest, quote } = await findTarget(services, input);
   const maxPriceAtomic = readMaxPrice(services, input.max_price_usdc);
-  const target = await chooseTarget(services, input, maxPriceAtomic, call.signal);
-  const { experiment } = await draftExperiment(
-    db,
-    {
-      variant,
-      workerRequest: target.workerRequest,
-      quoteId: target.quoteId,
-      maxPriceAtomic,
-      idempotencyKey: input.idempotency_key ?? null,
-      hypothesis: input.hypothesis ?? null,
-      agent: input.agent ?? null,
-      loop: null,
+  const draft: Draft = {
+    variant,
+    workerRequest,
+    quoteId: quote?.quoteId ?? null,
+    maxPriceAtomic,
+    consent: {
+      upfront: input.allow_upfront ?? false,
+      overlap: input.allow_overlap ?? false,
+      shortTimeout: input.allow_short_timeout ?? false,
     },
-    clock.nowMs(),
-  );
+    idempotencyKey: key ?? null,
+    hypothesis: input.hypothesis ?? null,
+    agent: input.agent ?? null,
+    loop: null,
+  };
+  // A repeat costs nothing, so neither caps nor the worker have a say in it.
+  if (!(await findSubmitted(db, draft))) {
+    await assertMayStart(services, workerRequest, quote, maxPriceAtomic, call.signal);
+  }
+  const { experiment } = await draftExperiment(db, draft, clock.nowMs());
   return followExperiment(services, runner, experiment.experimentId, input.wait_seconds, call);
-}
-
-/** Without a key a worker that asks for nothing may still be used, when it is named. */
-async function isFree(services: Services, input: SubmitInput): Promise<boolean> {
-  if (input.worker === 'auto' || input.quote_id !== undefined) return false;
-  const { endpoint } = await resolveWorker(services, input.worker);
-  return (await services.worker.probe(endpoint)).kind === 'free';
 }
 
 function readMaxPrice({ config }: Services, maxPriceUsdc: number | undefined): AtomicUsdc {
@@ -77,45 +81,53 @@ function readMaxPrice({ config }: Services, maxPriceUsdc: number | undefined): A
   return asked < config.maxPriceAtomic ? asked : config.maxPriceAtomic;
 }
 
-/** Where the experiment goes and under which quote; a named worker is asked for its price first. */
-async function chooseTarget(
+/** Where the experiment goes and under which quote. */
+async function findTarget(
   services: Services,
   input: SubmitInput,
-  maxPriceAtomic: AtomicUsdc,
-  signal: AbortSignal | undefined,
-) {
-  if (input.quote_id !== undefined) {
-    const quote = await requireQuote(services, input.quote_id);
-    const isOther =
-      input.worker !== 'auto' && (await resolveWorker(services, input.worker)).endpoint !== quote.workerEndpoint;
-    if (isOther) {
-      throw new InputError(
-        'quote_of_other_worker',
-        `${input.quote_id} is a quote of another worker than ${JSON.stringify(input.worker.slice(0, 200))}. Nothing was signed or paid.`,
-        'Leave worker out: the quote names it.',
-      );
-    }
-    await services.desk.checkCaps(quote.terms.priceAtomic, maxPriceAtomic);
-    return { workerRequest: quote.workerEndpoint, quoteId: quote.quoteId };
-  }
-  if (input.worker === 'auto') return { workerRequest: 'auto', quoteId: null };
-  const { endpoint } = await resolveWorker(services, input.worker);
-  const probe = await probeWorker(services, endpoint, signal);
-  if ('free' in probe) return { workerRequest: endpoint, quoteId: null };
-  const priceAtomic = atomicUsdc(BigInt(probe.price_atomic));
-  if (priceAtomic > maxPriceAtomic) throw new OverBudgetError('experiment', priceAtomic, 0n, maxPriceAtomic);
-  await services.desk.checkCaps(priceAtomic, maxPriceAtomic);
-  // The caller named a worker and a price cap, not a quote: whatever stays within the cap is what was asked for.
-  return { workerRequest: endpoint, quoteId: null };
+): Promise<{ workerRequest: string; quote: Quote | null }> {
+  const endpoint = input.worker === 'auto' ? null : (await resolveWorker(services, input.worker)).endpoint;
+  if (input.quote_id === undefined) return { workerRequest: endpoint ?? 'auto', quote: null };
+  const quote = await loadQuote(services.db, input.quote_id);
+  if (!quote) throw new NotFoundError('quote', input.quote_id, FRESH_QUOTE);
+  if (endpoint === null || endpoint === quote.workerEndpoint) return { workerRequest: quote.workerEndpoint, quote };
+  throw new InputError(
+    'quote_of_other_worker',
+    `${input.quote_id} is a quote of another worker than ${JSON.stringify(input.worker.slice(0, 200))}. Nothing was signed or paid.`,
+    'Leave worker out: the quote names it.',
+  );
 }
 
-async function requireQuote({ db, clock }: Services, quoteId: string): Promise<Quote> {
-  const quote = await loadQuote(db, quoteId);
-  const nextStep = 'Ask for a fresh one with probe_worker.';
-  if (!quote) throw new NotFoundError('quote', quoteId, nextStep);
-  if (quote.expiresAtMs < clock.nowMs())
-    throw new InputError('quote_expired', `${quoteId} has expired. Nothing was signed or paid.`, nextStep);
-  return quote;
+const FRESH_QUOTE = 'Ask for a fresh one with probe_worker.';
+
+/**
+ * Refuses what can be refused before an experiment exists; a named worker is asked for its price.
+ * @throws CoordinatorError
+ */
+async function assertMayStart(
+  services: Services,
+  workerRequest: string,
+  quote: Quote | null,
+  maxPriceAtomic: AtomicUsdc,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { desk, clock } = services;
+  const hasWallet = desk.walletKind !== null;
+  if (quote) {
+    if (!hasWallet) throw new NoWalletError();
+    if (quote.expiresAtMs < clock.nowMs())
+      throw new InputError('quote_expired', `${quote.quoteId} has expired. Nothing was signed or paid.`, FRESH_QUOTE);
+    return desk.checkCaps(quote.terms.priceAtomic, maxPriceAtomic);
+  }
+  if (workerRequest === 'auto') {
+    if (!hasWallet) throw new NoWalletError();
+    return;
+  }
+  const probe = await probeWorker(services, workerRequest, signal);
+  // Without a key a worker that asks for nothing may still be used, when it is named.
+  if ('free' in probe) return;
+  if (!hasWallet) throw new NoWalletError();
+  await desk.checkCaps(atomicUsdc(BigInt(probe.price_atomic)), maxPriceAtomic);
 }
 
 /** What "champion" and "baseline" mean outside a loop: those of the script that ran last. */

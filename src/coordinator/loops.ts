@@ -21,6 +21,7 @@ import type { Variant } from '../experiment/variant.ts';
 import { sumLedger } from '../payment/budget.ts';
 import { NoWalletError } from '../payment/desk.ts';
 import { loadSource, saveSource } from '../provenance/sources.ts';
+import type { Trx } from '../store/database.ts';
 import type { CallContext } from './experiments.ts';
 import type { Services } from './services.ts';
 import type { RunnerStarter } from './spawn-runner.ts';
@@ -73,13 +74,15 @@ export async function startLoop(services: Services, input: StartLoopInput): Prom
     prefer: input.prefer === undefined ? null : readPreferred(input.prefer),
     agent: input.agent ?? null,
   };
-  return (
-    (await findSameLoop(services, variant, settings)) ?? (await createLoop(db, variant, settings, clock.nowMs())).loopId
-  );
+  // In one transaction: of two equal starts at once one finds the loop of the other.
+  return db.transaction().execute(async (trx) => {
+    const same = await findSameLoop(trx, variant, settings);
+    return same ?? (await createLoop(trx, variant, settings, clock.nowMs())).loopId;
+  });
 }
 
 /** A start that is repeated, as clients do after a time-out, finds the loop that it already started. */
-async function findSameLoop({ db }: Services, variant: Variant, settings: LoopSettings): Promise<string | undefined> {
+async function findSameLoop(db: Trx, variant: Variant, settings: LoopSettings): Promise<string | undefined> {
   for (const loop of await loadLoops(db, { limit: 20 })) {
     const isOpen = loop.state === 'running' || loop.state === 'needs_proposals';
     const { budgetAtomic: _own, ...own } = loop.settings;

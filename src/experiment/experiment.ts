@@ -27,6 +27,19 @@ export const StoredResult = z.object({
 });
 export type StoredResult = z.infer<typeof StoredResult>;
 
+/** Risks that a caller may take on purpose; none by default. */
+export const Consent = z.object({
+  /** Pay a worker before it works, without a refund. */
+  upfront: z.boolean(),
+  /** Start another attempt although an earlier payment may still be used. */
+  overlap: z.boolean(),
+  /** Use an offer whose payment may expire before the run ends. */
+  shortTimeout: z.boolean(),
+});
+export type Consent = z.infer<typeof Consent>;
+
+export const NO_CONSENT: Consent = { upfront: false, overlap: false, shortTimeout: false };
+
 export const VERDICTS = [
   'BASELINE',
   'KEEP',
@@ -72,6 +85,7 @@ export interface Experiment {
   readonly workerRequest: string;
   readonly quoteId: string | null;
   readonly maxPriceAtomic: AtomicUsdc;
+  readonly consent: Consent;
   readonly loopId: string | null;
   readonly role: Role;
   readonly round: number | null;
@@ -129,6 +143,7 @@ export function parseExperiment(row: ExperimentRow): Experiment {
     workerRequest: row.worker_request,
     quoteId: row.quote_id,
     maxPriceAtomic: atomicUsdc(row.max_price),
+    consent: readJson(Consent, row.consent),
     loopId: row.loop_id,
     role: checked.role,
     round: row.round,

@@ -4,6 +4,7 @@ import type { AtomicUsdc } from '../base/money.ts';
 import { saveSource } from '../provenance/sources.ts';
 import type { Db, Trx } from '../store/database.ts';
 import {
+  type Consent,
   type Experiment,
   type Judgement,
   loadExperiment,
@@ -31,6 +32,7 @@ export interface Draft {
   readonly workerRequest: string;
   readonly quoteId: string | null;
   readonly maxPriceAtomic: AtomicUsdc;
+  readonly consent: Consent;
   readonly idempotencyKey: string | null;
   readonly hypothesis: string | null;
   readonly agent: string | null;
@@ -55,18 +57,10 @@ export async function draftWithin(
   draft: Draft,
   nowMs: number,
 ): Promise<{ experiment: Experiment; isNew: boolean }> {
-  const key = draft.idempotencyKey ?? defaultKey(draft);
-  const known = await trx
-    .selectFrom('experiments')
-    .select('experiment_id')
-    .where('idempotency_key', '=', key)
-    .executeTakeFirst();
-  if (known) {
-    const experiment = await require(trx, known.experiment_id);
-    if (draft.idempotencyKey !== null || !WITHOUT_PAYMENT.includes(experiment.state))
-      return { experiment, isNew: false };
-    await retireKey(trx, key, experiment.experimentId);
-  }
+  const known = await findSubmitted(trx, draft);
+  if (known) return { experiment: known, isNew: false };
+  const key = keyOf(draft);
+  await retireKey(trx, key);
   return { experiment: await insertDraft(trx, draft, key, nowMs), isNew: true };
 }
 
@@ -92,6 +86,7 @@ async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): 
       worker_request: draft.workerRequest,
       quote_id: draft.quoteId,
       max_price: Number(draft.maxPriceAtomic),
+      consent: JSON.stringify(draft.consent),
       loop_id: draft.loop?.loopId ?? null,
       role: draft.loop?.role ?? 'single',
       round: draft.loop?.round ?? null,
@@ -118,7 +113,28 @@ async function findRoot(trx: Trx, { trainHash, parentHash }: Variant): Promise<s
   return relative?.root_hash ?? parentHash ?? trainHash;
 }
 
-function defaultKey(draft: Draft): string {
+/** What makes two submissions the same one. */
+type Submission = Pick<Draft, 'variant' | 'workerRequest' | 'quoteId' | 'idempotencyKey' | 'loop'>;
+
+/** Finds the experiment that the same submission already made; undefined when it deserves another try. */
+export async function findSubmitted(db: Db | Trx, submission: Submission): Promise<Experiment | undefined> {
+  const known = await findByKey(db, keyOf(submission));
+  if (!known || submission.idempotencyKey !== null) return known;
+  return WITHOUT_PAYMENT.includes(known.state) ? undefined : known;
+}
+
+/** Finds the experiment that was submitted under a key. */
+export async function findByKey(db: Db | Trx, key: string): Promise<Experiment | undefined> {
+  const row = await db
+    .selectFrom('experiments')
+    .select('experiment_id')
+    .where('idempotency_key', '=', key)
+    .executeTakeFirst();
+  return row && loadExperiment(db, row.experiment_id);
+}
+
+function keyOf(draft: Submission): string {
+  if (draft.idempotencyKey !== null) return draft.idempotencyKey;
   return sha256(
     canonicalJson([draft.variant.variantHash, draft.workerRequest, draft.quoteId, draft.loop?.loopId ?? null]),
   );
@@ -127,11 +143,11 @@ function defaultKey(draft: Draft): string {
 /** Ends that cost nothing: what the caller then mends, such as a cap, deserves another try under the same default key. */
 const WITHOUT_PAYMENT: readonly ExperimentState[] = ['refused', 'cancelled', 'unpaid'];
 
-async function retireKey(trx: Trx, key: string, experimentId: string): Promise<void> {
+async function retireKey(trx: Trx, key: string): Promise<void> {
   await trx
     .updateTable('experiments')
-    .set({ idempotency_key: `${key}/${experimentId}` })
-    .where('experiment_id', '=', experimentId)
+    .set((eb) => ({ idempotency_key: eb(eb.val(`${key}/`), '||', eb.ref('experiment_id')) }))
+    .where('idempotency_key', '=', key)
     .execute();
 }
 

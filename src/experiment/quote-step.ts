@@ -92,7 +92,7 @@ async function tryWorker(drive: Drive, experiment: Experiment, target: Target): 
   const health = await worker.fetchHealth(target.endpoint, drive.signal);
   if (health?.isBusy) return { isBusy: true, reason: BUSY };
   const probe = await worker.probe(target.endpoint, drive.signal);
-  const expectedSeconds = health?.timeoutSeconds ?? DEFAULT_RUN_SECONDS;
+  const expectedSeconds = Math.min(health?.timeoutSeconds ?? DEFAULT_RUN_SECONDS, DEFAULT_RUN_SECONDS);
   switch (probe.kind) {
     case 'unprobeable':
       return {
@@ -110,23 +110,48 @@ async function tryWorker(drive: Drive, experiment: Experiment, target: Target): 
     case 'priced': {
       const terms = desk.assess(probe.headers, probe.body);
       const quote = experiment.quoteId === null ? undefined : await loadQuote(db, experiment.quoteId);
+      const usable = selectUsable(terms.offers, experiment, expectedSeconds);
       const offer =
-        quote?.workerEndpoint === target.endpoint
-          ? matchQuote(quote.terms, terms.offers)
-          : pickOffer(terms, experiment);
+        quote?.workerEndpoint === target.endpoint ? matchQuote(quote.terms, usable) : pickCheapest(usable, experiment);
       await reservePaid(drive, experiment, target, terms, offer, expectedSeconds);
       return null;
     }
   }
 }
 
-function pickOffer(terms: AssessedTerms, experiment: Experiment): Offer {
-  const [offer] = terms.offers;
-  if (!offer) throw new TypeError('assessed terms hold an offer');
-  if (offer.priceAtomic > experiment.maxPriceAtomic) {
-    throw new OverBudgetError('experiment', offer.priceAtomic, 0n, experiment.maxPriceAtomic);
+/** Time that a payment needs beyond the run itself, in seconds (x402.md section 6). */
+const SETTLE_SECONDS = 60;
+
+/**
+ * The offers whose risks the caller takes.
+ * @throws UnpayableError when all have one that the caller did not agree to
+ */
+function selectUsable(offers: readonly Offer[], { consent }: Experiment, expectedSeconds: number): Offer[] {
+  const isLateSafe = ({ flow, maxTimeoutSeconds }: Offer) =>
+    flow === 'upfront' || maxTimeoutSeconds >= expectedSeconds + SETTLE_SECONDS;
+  const paidAfter = offers.filter(({ flow }) => consent.upfront || flow !== 'upfront');
+  if (paidAfter.length === 0) {
+    throw new UnpayableError(
+      'upfront_refused',
+      'The worker wants to be paid before it works and refunds nothing.',
+      'Choose a worker that settles after the run, or submit with allow_upfront.',
+    );
   }
-  return offer;
+  const inTime = paidAfter.filter((offer) => consent.shortTimeout || isLateSafe(offer));
+  if (inTime.length > 0) return inTime;
+  const longest = Math.max(...paidAfter.map(({ maxTimeoutSeconds }) => maxTimeoutSeconds));
+  throw new UnpayableError(
+    'timeout_too_short',
+    `The worker wants its payment settled within ${longest} s, but a run may take ${expectedSeconds} s: a late result would be thrown away.`,
+    'Choose a worker with a longer limit, or submit with allow_short_timeout.',
+  );
+}
+
+function pickCheapest(offers: readonly Offer[], experiment: Experiment): Offer {
+  const [offer] = offers;
+  if (!offer) throw new TypeError('usable offers hold an offer');
+  if (offer.priceAtomic <= experiment.maxPriceAtomic) return offer;
+  throw new OverBudgetError('experiment', offer.priceAtomic, 0n, experiment.maxPriceAtomic);
 }
 
 async function reservePaid(

@@ -118,6 +118,10 @@ async function recoverByChain(drive: Drive, experiment: Experiment, attempt: Att
 }
 
 async function waitOrResend(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
+  if (experiment.consent.overlap && experiment.workerRequest === 'auto' && (await mayOverlap(drive, experiment))) {
+    await releaseSlots(drive.ports.db, experiment.experimentId);
+    return avoidWorker(drive, attempt);
+  }
   await drive.pause(drive.ports.patience.pollMs);
   if (drive.signal.aborted) return;
   const isRefused = ['payment_refused', 'submission_refused', 'answer_unusable'].includes(

@@ -4,6 +4,7 @@ import type { PaymentPayloadResult, PaymentRequired, PaymentRequirements, Scheme
 import { findDefaultAsset } from '@x402/evm';
 import { getAddress } from 'viem';
 import * as z from 'zod';
+import { JsonObject } from '../base/json.ts';
 import { formatUsd } from '../base/money.ts';
 import { GuardError, type SigningGuard } from './guard.ts';
 import type { JournaledIntent } from './intent.ts';
@@ -62,7 +63,7 @@ export async function createPaymentHeader(
   const client = new x402Client().setSpendControls({ maxAmountPerPayment: `$${formatUsd(intent.valueAtomic)}` });
   if (terms.x402Version === 1) client.registerV1(terms.network, scheme);
   else client.register(intent.chain.caip2, scheme);
-  const document: unknown = { ...terms.envelope, accepts: [terms.offer] };
+  const document: unknown = { ...nameExperiment(terms.envelope, intent), accepts: [terms.offer] };
   if (!isPaymentRequired(document))
     throw new GuardError('over_cap', 'The journaled offer is not one that the x402 SDK can pay.');
   const payload = await client.createPaymentPayload(document);
@@ -72,6 +73,22 @@ export async function createPaymentHeader(
     if (value !== undefined) return { name, value };
   }
   throw new GuardError('bad_signature', 'The x402 SDK made no payment header.');
+}
+
+/** Key of the extension by which a gate recognises a repeated submission (x402.md section 11). */
+const IDENTIFIER = 'payment-identifier';
+
+/** The envelope with our id in the extension that asks for one: a repeat then gets the first answer again. */
+function nameExperiment(envelope: JsonObject, { experimentId, attempt }: JournaledIntent): JsonObject {
+  const extensions = JsonObject.safeParse(envelope.extensions);
+  const declared = JsonObject.safeParse(extensions.data?.[IDENTIFIER]);
+  if (!extensions.success || !declared.success) return envelope;
+  const info = JsonObject.safeParse(declared.data.info);
+  const id = `${experimentId}-a${attempt}`;
+  return {
+    ...envelope,
+    extensions: { ...extensions.data, [IDENTIFIER]: { ...declared.data, info: { ...info.data, id } } },
+  };
 }
 
 /** The SDK's schema drops unknown keys, so the document itself is used: a gate compares what it gets with its offer. */

@@ -176,6 +176,13 @@ export class PaymentDesk {
       this.#options.maxValiditySeconds,
       Math.ceil(expectedSeconds) + WINDOW_MARGIN_SECONDS,
     );
+    if (validitySeconds < SHORTEST_WINDOW_SECONDS) {
+      throw new UnpayableError(
+        'timeout_too_short',
+        `The worker wants its payment settled within ${offer.maxTimeoutSeconds} s, which is too short to send it safely.`,
+        'Choose another worker.',
+      );
+    }
     const salt = createSalt(masterSecret, attempt.experimentId, attempt.attempt);
     const nonce = createNonce(attempt.experimentId, attempt.attempt, attempt.variantHash, attempt.workerEndpoint, salt);
     const intent: PaymentIntent = {

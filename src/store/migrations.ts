@@ -14,7 +14,7 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
       state text not null, settlement text not null, reason text,
       train_hash text not null references sources, variant_hash text not null, config text not null,
       parent_hash text, root_hash text not null, description text not null, hypothesis text, agent text,
-      worker_request text not null, quote_id text, max_price integer not null,
+      worker_request text not null, quote_id text, max_price integer not null, consent text not null,
       loop_id text, role text not null, round integer,
       worker_endpoint text, worker_id text, worker_choice text, attempt integer not null,
       val_bpb real, result text, verdict text, judgement text,

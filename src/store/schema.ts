@@ -63,6 +63,8 @@ interface ExperimentsTable {
   worker_request: string;
   quote_id: string | null;
   max_price: number;
+  /** Risks that the caller takes on purpose. */
+  consent: string;
   loop_id: string | null;
   /** `single`, `baseline` or `round`. */
   role: string;
