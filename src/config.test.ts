@@ -94,7 +94,7 @@ describe('readConfig', () => {
     ...['REMOTE_SIGNER_URL', 'REMOTE_SIGNER_TOKEN', 'AUTORESEARCH_PAYER', 'AUTORESEARCH_KEYSTORE'],
   ];
   it.each(names)('takes an empty %s, or one that is a literal placeholder, for unset', (name) => {
-    for (const value of ['', '   ', `\${${name}}`, `\${${name}:-}`, '${user_config.value}']) {
+    for (const value of ['', '   ', `\${${name}}`, `\${${name}:-}`, `\${user_config.value}`]) {
       expect(readConfig({ ...base, [name]: value })).toEqual(readConfig(base));
     }
   });

@@ -178,7 +178,12 @@ function readUsd(name: string, value: string | undefined): AtomicUsdc | undefine
 
 function readInteger(name: string, value: string | undefined, min: number, max: number): number | undefined {
   if (value === undefined) return undefined;
-  const parsed = z.coerce.number().int().min(min).max(max).safeParse(value);
+  const parsed = z
+    .string()
+    .regex(/^\d{1,9}$/)
+    .transform(Number)
+    .pipe(z.int().min(min).max(max))
+    .safeParse(value);
   if (!parsed.success)
     throw new ConfigurationError(
       name,
