@@ -1,7 +1,9 @@
+import type { Attempt } from '../payment/journal.ts';
 import type { Drive } from './drive.ts';
 import type { Experiment } from './experiment.ts';
 import { loadJob } from './jobs.ts';
 import { releaseSlots } from './leases.ts';
+import { publish, resolveFate } from './publish.ts';
 import { saveReply } from './replies.ts';
 
 /** A job of minutes is asked at most this often, in milliseconds; brokers ask for 5 s. */
@@ -24,7 +26,7 @@ export async function jobStep(drive: Drive, experiment: Experiment): Promise<voi
     }
   }
   if (state === 'failed') return endFailed(drive);
-  if (state === 'gone' || drive.nowMs > job.expiresAtMs) return endLost(drive);
+  if (state === 'gone' || drive.nowMs > job.expiresAtMs) return endLost(drive, experiment, attempt);
   const ageMs = drive.nowMs - (attempt.firstSentAtMs ?? drive.nowMs);
   await drive.pause(Math.min(Math.max(patience.pollMs, ageMs * PAUSE_SHARE), MAX_PAUSE_MS));
 }
@@ -50,13 +52,13 @@ async function endFailed(drive: Drive): Promise<void> {
   await releaseSlots(drive.ports.db, drive.lease.experimentId);
 }
 
-async function endLost(drive: Drive): Promise<void> {
-  await drive.advance('lost', {
-    reason: {
-      code: 'job_gone',
-      text: 'The worker accepted the paid job and no longer has it.',
-      nextStep: 'Submit again to another worker; this one is trusted less from now on.',
-    },
-  });
-  await releaseSlots(drive.ports.db, drive.lease.experimentId);
+async function endLost(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
+  const fate = await resolveFate(drive, attempt);
+  if (!fate) return drive.pause(drive.ports.patience.pollMs);
+  const reason = {
+    code: 'job_gone',
+    text: 'The worker accepted the job, was paid for it, and no longer has it.',
+    nextStep: 'Submit again to another worker; this one is trusted less from now on.',
+  };
+  await publish(drive, experiment, attempt, { state: 'lost', reason }, fate);
 }

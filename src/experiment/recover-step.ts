@@ -139,21 +139,20 @@ async function waitForPaidResult(drive: Drive, attempt: Attempt): Promise<void> 
   const sinceMs = drive.nowMs - (attempt.firstSentAtMs ?? drive.nowMs);
   const runMs = attempt.payment ? attempt.payment.intent.validBefore * 1000 - (attempt.firstSentAtMs ?? 0) : 0;
   if (sinceMs < Math.max(runMs, 0) + patience.lostMs) return drive.pause(patience.pollMs);
-  await drive.advance('lost', {
-    reason: {
-      code: 'result_lost',
-      text: 'The experiment was paid, and the worker neither answered with its result nor has it stored.',
-      nextStep: 'Submit again to another worker; this one is trusted less from now on.',
-    },
-  });
-  await releaseSlots(drive.ports.db, attempt.experimentId);
+  const current = await drive.loadAttempt(await drive.load());
+  const fate = await resolveFate(drive, current.attempt === attempt.attempt ? current : attempt);
+  if (!fate) return drive.pause(patience.pollMs);
+  const reason = {
+    code: 'result_lost',
+    text: 'The experiment was paid, and the worker neither answered with its result nor has it stored.',
+    nextStep: 'Submit again to another worker; this one is trusted less from now on.',
+  };
+  await publish(drive, await drive.load(), attempt, { state: 'lost', reason }, fate);
 }
 
 async function endFreeRun(drive: Drive, attempt: Attempt): Promise<void> {
-  await drive.advance('lost', {
-    reason: { code: 'result_lost', text: 'The worker, which asked for no payment, gave no result.' },
-  });
-  await releaseSlots(drive.ports.db, attempt.experimentId);
+  const reason = { code: 'result_lost', text: 'The worker, which asked for no payment, gave no result.' };
+  await publish(drive, await drive.load(), attempt, { state: 'lost', reason }, { outcome: null, settlement: 'none' });
 }
 
 /** The chain proves that nobody was paid and nobody can be: the reservation is free and another worker may be tried. */
