@@ -5,6 +5,7 @@ import type { Drive } from './drive.ts';
 import type { Experiment, Reason } from './experiment.ts';
 import { releaseSlots } from './leases.ts';
 import { dropAttempt } from './pay-step.ts';
+import { publish, resolveFate } from './publish.ts';
 import { countBusyReplies, saveReply } from './replies.ts';
 import { resend } from './send-step.ts';
 
