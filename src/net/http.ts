@@ -106,6 +106,7 @@ export class HttpClient {
   async #exchange(url: URL, options: HttpRequest, signal: AbortSignal, deadline: AbortSignal) {
     const problem = this.findUrlProblem(url);
     if (problem) throw new NetworkError(problem, url.host, false);
+    if (signal.aborted) throw new NetworkError(deadline.aborted ? 'timeout' : 'cancelled', url.host, false);
     const progress = { isSent: false };
     try {
       const response = await request(url, {
