@@ -122,8 +122,10 @@ function hasPinnedDomain({ extra }: RawOffer, { asset, chainId }: PaymentChain):
 }
 
 function isPayable(payTo: string, chain: PaymentChain, payer: `0x${string}` | null): boolean {
-  // A mixed-case address carries a checksum; viem's strict form checks it and takes one of a single case as it is.
-  if (!isAddress(payTo, { strict: payTo !== payTo.toLowerCase() })) return false;
+  // A mixed-case address carries a checksum, which viem's strict form checks; one of a single case carries none.
+  const digits = payTo.slice(2);
+  const isMixed = digits !== digits.toLowerCase() && digits !== digits.toUpperCase();
+  if (!isAddress(payTo, { strict: isMixed })) return false;
   const refused = [zeroAddress, chain.asset.address, ...(payer ? [payer] : [])];
   return !refused.some((address) => isAddressEqual(address, payTo));
 }
