@@ -8,7 +8,13 @@ import type { Db, Trx } from '../store/database.ts';
 import { EXPERIMENT_STATES, type ExperimentState, SETTLEMENTS, type Settlement } from './states.ts';
 
 /** Why an experiment is where it is, in our words. */
-export const Reason = z.object({ code: z.string(), text: z.string(), nextStep: z.string().optional() });
+export const Reason = z.object({
+  code: z.string(),
+  text: z.string(),
+  nextStep: z.string().optional(),
+  /** Unix milliseconds before which the other side does not want to be asked again. */
+  retryAtMs: z.number().optional(),
+});
 export type Reason = z.infer<typeof Reason>;
 
 /** An error of ours as the reason of an experiment's state. */

@@ -51,7 +51,7 @@ function isOurFault(error: CoordinatorError): boolean {
     error instanceof NoWalletError ||
     error instanceof SignerError ||
     error instanceof ConfigurationError ||
-    (error instanceof UnpayableError && error.code === 'clock_skew')
+    (error instanceof UnpayableError && (error.code === 'clock_skew' || error.code === 'contract_wallet'))
   );
 }
 

@@ -19,6 +19,7 @@ const MAX_ATTEMPTS = 4;
 /** A free worker has no window that would bound its run, in milliseconds. */
 const FREE_RUN_MS = 30 * 60_000;
 const BUSY_PAUSE_MS = 2_000;
+const MAX_BUSY_PAUSE_MS = 60_000;
 
 /**
  * One look at an experiment in state `sent` whose answer is missing: asks the worker for the result, the chain for the
@@ -68,7 +69,14 @@ async function recoverBusy(drive: Drive, experiment: Experiment, attempt: Attemp
     await releaseSlots(drive.ports.db, experiment.experimentId);
     return avoidWorker(drive, attempt);
   }
-  await drive.pause(Math.min(BUSY_PAUSE_MS, patience.busyMs));
+  const askedMs = (experiment.reason?.retryAtMs ?? 0) - drive.nowMs;
+  // Who may go elsewhere after a while does not sleep past that.
+  await drive.pause(
+    Math.min(
+      Math.max(askedMs, BUSY_PAUSE_MS),
+      experiment.workerRequest === 'auto' ? patience.busyMs : MAX_BUSY_PAUSE_MS,
+    ),
+  );
   if (drive.signal.aborted) return;
   if (canResend(drive, attempt, MAX_BUSY_SENDS)) return resend(drive, attempt);
   const run = await findStoredRun(drive, experiment, attempt);

@@ -77,10 +77,10 @@ async function fileAnswer(drive: Drive, attempt: Attempt, answer: HttpAnswer): P
     });
     return;
   }
-  await drive.advance('sent', { reason: explainStatus(answer, receipt?.untrustedReason ?? null) }, keep);
+  await drive.advance('sent', { reason: explainStatus(answer, receipt?.untrustedReason ?? null, drive.nowMs) }, keep);
 }
 
-function explainStatus({ status, body }: HttpAnswer, untrustedReason: string | null): Reason {
+function explainStatus({ status, body, headers }: HttpAnswer, untrustedReason: string | null, nowMs: number): Reason {
   const quoted = untrustedReason === null ? '' : ` It gives as reason (its words): ${JSON.stringify(untrustedReason)}.`;
   // A gate that could not even verify has consumed nothing; one that could not settle may have been paid.
   const isUnverified = status === 503 && /verif|facilitator_(unreachable|error)/i.test(body.toString('utf8', 0, 4_096));
@@ -88,6 +88,7 @@ function explainStatus({ status, body }: HttpAnswer, untrustedReason: string | n
     return {
       code: 'worker_busy',
       text: `The worker has no room for the paid experiment right now (HTTP ${status}); the same payment is sent again.${quoted}`,
+      ...readRetryAfter(headers['retry-after'], nowMs),
     };
   }
   if (status === 402) return ambiguous('payment_refused', `The worker refused the payment (HTTP 402).${quoted}`);
@@ -99,6 +100,15 @@ function explainStatus({ status, body }: HttpAnswer, untrustedReason: string | n
       `The worker answered HTTP ${status}, which names neither a result nor a job on its own host.`,
     );
   return ambiguous('worker_error', `The worker answered HTTP ${status}.${quoted}`);
+}
+
+/** A worker that asks for more patience than this is asked again all the same, in milliseconds. */
+const MAX_RETRY_AFTER_MS = 60_000;
+
+/** When a worker wants to be asked again, as `Retry-After` has it, in seconds or as a date. */
+function readRetryAfter(value: string | undefined, nowMs: number): { retryAtMs?: number } {
+  const asked = /^\d{1,6}$/.test(value ?? '') ? Number(value) * 1000 : Date.parse(value ?? '') - nowMs;
+  return Number.isNaN(asked) ? {} : { retryAtMs: nowMs + Math.min(Math.max(asked, 0), MAX_RETRY_AFTER_MS) };
 }
 
 function ambiguous(code: string, text: string): Reason {

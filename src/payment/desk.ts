@@ -32,7 +32,7 @@ export class NoWalletError extends CoordinatorError {
 export class UnpayableError extends CoordinatorError {
   override readonly name = 'UnpayableError';
   constructor(
-    readonly code: 'insufficient_balance' | 'clock_skew' | 'timeout_too_short' | 'upfront_refused',
+    readonly code: 'insufficient_balance' | 'clock_skew' | 'timeout_too_short' | 'upfront_refused' | 'contract_wallet',
     message: string,
     readonly nextStep: string,
   ) {
@@ -203,11 +203,19 @@ export class PaymentDesk {
     const { db, clock } = this.#options;
     const reader = await this.#options.openChain(offer.chain);
     if (!reader) return null;
-    const [head, balanceAtomic, sums] = await Promise.all([
+    const [head, hasCode, balanceAtomic, sums] = await Promise.all([
       reader.fetchHead(),
+      reader.hasCode(payer),
       reader.fetchBalance(payer),
       sumLedger(db, clock.nowMs()),
     ]);
+    if (hasCode) {
+      throw new UnpayableError(
+        'contract_wallet',
+        `The wallet ${payer} is a contract on ${offer.chain.name}; its signatures are not ones that workers accept.`,
+        'Pay from an ordinary account.',
+      );
+    }
     if (head.timeUnix - clock.nowMs() / 1000 > MAX_SKEW_SECONDS) {
       throw new UnpayableError(
         'clock_skew',
