@@ -85,8 +85,9 @@ export class SigningGuard {
     this.#assertAllowed(intent);
     const data = buildTransferData(intent);
     const signature = normaliseSignature(await this.#keyHolder.signTransfer(data));
-    const signer = await recoverTypedDataAddress({ ...data, signature });
-    if (getAddress(signer) !== getAddress(intent.payer)) {
+    // From values that lie on no curve nothing can be recovered.
+    const signer = await recoverTypedDataAddress({ ...data, signature }).catch(() => null);
+    if (signer === null || getAddress(signer) !== getAddress(intent.payer)) {
       throw new GuardError('bad_signature', 'The signer answered with a signature of another key.');
     }
     // A slow signer or an approval by hand may have used up the window that the run needs.
@@ -108,7 +109,8 @@ export class SigningGuard {
       );
     }
     const leftSeconds = intent.validBefore - this.#clock.nowMs() / 1000;
-    if (leftSeconds <= 0 || leftSeconds > this.#limits.maxValiditySeconds + 1) {
+    const isInRange = leftSeconds > 0 && leftSeconds <= this.#limits.maxValiditySeconds + 1;
+    if (!Number.isSafeInteger(intent.validBefore) || !isInRange) {
       throw new GuardError(
         'validity',
         `The payment would be valid for another ${Math.floor(leftSeconds)} seconds, which is out of range.`,
