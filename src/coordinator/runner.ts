@@ -9,7 +9,7 @@ import { ExperimentEngine } from '../experiment/engine.ts';
 import { expireOtherLeases, releaseLeases, renewLeases } from '../experiment/leases.ts';
 import { sweepAuthorizations } from '../experiment/sweep.ts';
 import { exportChart } from '../leaderboard/charts.ts';
-import { exportRecords } from '../provenance/export.ts';
+import { exportRecords, loadNewestSeq } from '../provenance/export.ts';
 import { acquireRunnerLease, releaseRunnerLease } from '../store/runner-lease.ts';
 import { createPorts } from './ports.ts';
 import type { Services } from './services.ts';
@@ -17,6 +17,8 @@ import type { Services } from './services.ts';
 const TICK_MS = 150;
 const RENEW_MS = 3_000;
 const SWEEP_MS = 5_000;
+/** Drawing takes a good part of a second, which running experiments should not wait for. */
+const DRAW_EVERY_MS = 10_000;
 
 /** Executes the queued work of one data folder; at most one runner of a folder does. */
 export class Runner {
@@ -25,6 +27,10 @@ export class Runner {
   readonly #engine: ExperimentEngine;
   readonly #loops: LoopEngine;
   #openAuthorizations = 0;
+  #exportedSeq = -1;
+  /** Loops whose chart is out of date; null stands for the chart of everything. */
+  readonly #staleCharts = new Set<string | null>();
+  #drawnAtMs = 0;
   #sweeping: Promise<void> | undefined;
 
   constructor(services: Services) {
@@ -92,18 +98,31 @@ export class Runner {
     const loops = await this.#loops.tick();
     await this.#engine.tick();
     await this.#export();
+    await this.#draw();
     return loops > 0 || this.#engine.activeCount > 0 || this.#openAuthorizations > 0;
   }
 
+  /** Exports what was published since the last time. */
   async #export(): Promise<void> {
-    const { db, folder, log } = this.#services;
-    const loopIds = await exportRecords(db, folder);
-    if (loopIds.length === 0) return;
-    for (const loopId of new Set([null, ...loopIds])) {
+    const { db, folder } = this.#services;
+    const seq = await loadNewestSeq(db);
+    if (seq === this.#exportedSeq) return;
+    for (const loopId of await exportRecords(db, folder)) this.#staleCharts.add(null).add(loopId);
+    this.#exportedSeq = seq;
+  }
+
+  /** Draws charts that are out of date, when nothing else is to be done or they were left too long. */
+  async #draw(): Promise<void> {
+    const { db, folder, clock, log } = this.#services;
+    const isLongAgo = clock.nowMs() - this.#drawnAtMs > DRAW_EVERY_MS;
+    if (this.#staleCharts.size === 0 || (this.#engine.activeCount > 0 && !isLongAgo)) return;
+    for (const loopId of this.#staleCharts) {
+      this.#staleCharts.delete(loopId);
       await exportChart(db, folder, loopId).catch((error: unknown) =>
         log.warn({ error }, 'a chart could not be drawn'),
       );
     }
+    this.#drawnAtMs = clock.nowMs();
   }
 
   async #renew(nowMs: number): Promise<boolean> {
@@ -119,6 +138,7 @@ export class Runner {
   async #leave(): Promise<void> {
     const { db } = this.#services;
     await this.#export();
+    await this.#draw();
     await releaseLeases(db, this.#owner);
     await releaseRunnerLease(db, this.#owner);
   }

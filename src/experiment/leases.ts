@@ -15,6 +15,14 @@ export async function acquireLeases(
   limit: number,
   except: readonly string[] = [],
 ): Promise<Lease[]> {
+  // Asked several times a second: the write lock is taken only when there is something to take up.
+  const waiting = await db
+    .selectFrom('experiments')
+    .select('experiment_id')
+    .where('finished_at', 'is', null)
+    .where('lease_until', '<', nowMs)
+    .executeTakeFirst();
+  if (!waiting) return [];
   return db.transaction().execute(async (trx) => {
     const rows = await trx
       .selectFrom('experiments')

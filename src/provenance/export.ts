@@ -46,6 +46,15 @@ export async function exportRecords(db: Db, folder: string): Promise<(string | n
   return missing.map(({ loop_id }) => loop_id);
 }
 
+/** Number of the newest record; 0 before the first. */
+export async function loadNewestSeq(db: Db): Promise<number> {
+  const row = await db
+    .selectFrom('records')
+    .select((eb) => eb.fn.max<number | null>('seq').as('newest'))
+    .executeTakeFirst();
+  return row?.newest ?? 0;
+}
+
 /** The experiment of the last whole line. Lines are appended in the store's order, so all before it are there. */
 async function readTail(path: string): Promise<{ lastId: string | null; endsCleanly: boolean }> {
   const file = await open(path, 'r').catch(() => null);
