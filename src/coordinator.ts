@@ -1,4 +1,5 @@
 import type { Log } from './base/log.ts';
+import { sleep } from './base/time.ts';
 import type { Config } from './config.ts';
 import type { CallContext, SubmitInput } from './coordinator/experiments.ts';
 import type { LeaderboardInput } from './coordinator/leaderboard.ts';
@@ -19,12 +20,16 @@ export type LoopAction =
   | { readonly action: 'continue'; readonly loopId: string; readonly proposals: readonly Proposal[] }
   | { readonly action: 'status' | 'stop'; readonly loopId: string };
 
+/** Half the time for which a dead runner's lease lasts, in milliseconds. */
+const LOOK_AGAIN_MS = 5_000;
+
 /**
  * What tools and commands call. The store, the wallet and the network code are loaded with the first call that needs
  * them, so that a server is ready before that.
  */
 export class Coordinator {
   readonly #options: CoordinatorOptions;
+  readonly #closing = new AbortController();
   #opened: Promise<Opened> | undefined;
 
   constructor(options: CoordinatorOptions) {
@@ -40,12 +45,18 @@ export class Coordinator {
     return (await this.#open()).services;
   }
 
-  /** Starts a runner if an earlier process left work behind. */
+  /**
+   * Starts a runner if an earlier process left work behind, and looks again while it is open: a runner that died a
+   * moment ago may still seem to be alive.
+   */
   async resume(): Promise<void> {
     const { hasOpenWork } = await import('./coordinator/open-work.ts');
-    if (!(await hasOpenWork(this.config.dataDir))) return;
-    const { services, runner } = await this.#open();
-    await runner.ensure(services);
+    const { signal } = this.#closing;
+    while (!signal.aborted && (await hasOpenWork(this.config.dataDir))) {
+      const { services, runner } = await this.#open();
+      if (!signal.aborted) await runner.ensure(services);
+      await sleep(LOOK_AGAIN_MS, signal);
+    }
   }
 
   async discover(input: DiscoverInput) {
@@ -139,6 +150,7 @@ export class Coordinator {
   }
 
   async close(): Promise<void> {
+    this.#closing.abort();
     const opened = await this.#opened?.catch(() => undefined);
     await opened?.services.close();
   }

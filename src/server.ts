@@ -84,7 +84,9 @@ async function callTool(
   const tool = TOOLS.find((candidate) => candidate.name === name);
   if (!tool) {
     const known = TOOLS.map((candidate) => candidate.name).join(', ');
-    return failure(`There is no tool ${JSON.stringify(name.slice(0, 80))}. Known tools: ${known}.`);
+    return failure(
+      `There is no tool ${JSON.stringify(name.slice(0, 80))}. Nothing was done.\nNext step: Call one of ${known}.\nCode: unknown_tool`,
+    );
   }
   try {
     const structuredContent = await tool.call(args, coordinator, call);

@@ -1,6 +1,8 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import type { RequestOptions } from '@modelcontextprotocol/sdk/shared/protocol.js';
@@ -216,10 +218,10 @@ export class Host {
   }
 
   /** Published records, once there are at least so many. */
-  async readRecords(count: number): Promise<Record<string, unknown>[]> {
+  async readRecords(count: number, timeout = GONE_GUARD_MS): Promise<Record<string, unknown>[]> {
     const file = this.file('results.jsonl');
     const read = () => (existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : []);
-    await expect.poll(() => read().length, { timeout: GONE_GUARD_MS }).toBeGreaterThanOrEqual(count);
+    await expect.poll(() => read().length, { timeout }).toBeGreaterThanOrEqual(count);
     return read().map((line) => z.record(z.string(), z.unknown()).parse(JSON.parse(line)));
   }
 
@@ -236,12 +238,80 @@ export class Host {
   }
 }
 
+/** A server process without a client: its lines as they are. */
+export class RawServer {
+  readonly lines: string[] = [];
+  readonly exited: Promise<readonly [number | null, NodeJS.Signals | null]>;
+  readonly child: ChildProcessWithoutNullStreams;
+  #stderr = '';
+  #lastId = 0;
+
+  constructor(cli: string, env: Readonly<Record<string, string>>) {
+    const { PATH = '', HOME = '' } = process.env;
+    this.child = spawn(process.execPath, [cli], { env: { PATH, HOME, ...env } });
+    createInterface(this.child.stdout).on('line', (line) => this.lines.push(line));
+    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr += text;
+    });
+    // Writing to a server that has just left is no error of the test.
+    this.child.stdin.on('error', () => {});
+    this.exited = new Promise((resolve) => {
+      this.child.once('close', (code, signal) => resolve([code, signal]));
+    });
+  }
+
+  get stderr(): string {
+    return this.#stderr;
+  }
+
+  write(line: string): void {
+    this.child.stdin.write(`${line}\n`);
+  }
+
+  notify(method: string): void {
+    this.write(JSON.stringify({ jsonrpc: '2.0', method }));
+  }
+
+  /** Sends a request and waits for the message that answers it. */
+  async request(method: string, params: unknown = {}): Promise<Answer> {
+    this.#lastId += 1;
+    const id = this.#lastId;
+    this.write(JSON.stringify({ jsonrpc: '2.0', id, method, params }));
+    const find = () => this.lines.map((line) => Answer.safeParse(parseJson(line)).data).find((one) => one?.id === id);
+    await expect.poll(find, { timeout: CALL_GUARD_MS }).toBeDefined();
+    return Answer.parse(find());
+  }
+
+  async initialize(): Promise<Answer> {
+    const params = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'raw', version: '1' } };
+    const answer = await this.request('initialize', params);
+    this.notify('notifications/initialized');
+    return answer;
+  }
+}
+
+const Answer = z.looseObject({
+  id: z.number(),
+  result: z.record(z.string(), z.unknown()).optional(),
+  error: z.object({ code: z.number(), message: z.string() }).optional(),
+});
+type Answer = z.infer<typeof Answer>;
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** A real network, the hosts that work with it, and everything to be cleaned up after them. */
 export class Lab {
   readonly network: Localnet;
   readonly cli = inject('cli');
   readonly #chain: ReturnType<typeof createLocalClient>;
   readonly #hosts = new Set<Host>();
+  readonly #servers: RawServer[] = [];
   readonly #folders: string[] = [];
 
   private constructor(network: Localnet) {
@@ -295,6 +365,13 @@ export class Lab {
     await client.connect(transport);
     await client.listTools();
     return host;
+  }
+
+  /** Starts a server and talks to it line by line. */
+  spawnServer(options: HostOptions = {}): RawServer {
+    const server = new RawServer(this.cli, this.createEnv(options));
+    this.#servers.push(server);
+    return server;
   }
 
   balance(account: Hex = this.network.payer): Promise<bigint> {
@@ -357,6 +434,10 @@ export class Lab {
       const status = await host.status().catch(() => undefined);
       await host.close();
       if (status?.runner_pid !== undefined) await endProcess(status.runner_pid);
+    }
+    for (const { child, exited } of this.#servers) {
+      child.kill('SIGKILL');
+      await exited;
     }
     // A runner that was just starting, or one that a killed server left.
     for (const folder of this.#folders) for (const pid of listProcesses(folder)) await endProcess(pid);
