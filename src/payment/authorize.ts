@@ -4,6 +4,7 @@ import type { PaymentPayloadResult, PaymentRequired, PaymentRequirements, Scheme
 import { findDefaultAsset } from '@x402/evm';
 import { getAddress } from 'viem';
 import * as z from 'zod';
+import { CoordinatorError } from '../base/errors.ts';
 import { JsonObject } from '../base/json.ts';
 import { formatUsd } from '../base/money.ts';
 import { GuardError, type SigningGuard } from './guard.ts';
@@ -35,7 +36,7 @@ class PinnedExact implements SchemeNetworkClient {
       getAddress(offer.payTo) === intent.payTo &&
       getAddress(offer.asset) === getAddress(intent.chain.asset.address) &&
       [intent.chain.caip2, intent.chain.name].includes(offer.network);
-    if (!isIntended) throw new GuardError('over_cap', 'The offer to pay is not the journaled one.');
+    if (!isIntended) throw new GuardError('offer_differs', 'The offer to pay is not the journaled one.');
     const signature = await this.#guard.sign(intent);
     const authorization = {
       from: intent.payer,
@@ -65,8 +66,12 @@ export async function createPaymentHeader(
   else client.register(intent.chain.caip2, scheme);
   const document: unknown = { ...nameExperiment(terms.envelope, intent), accepts: [terms.offer] };
   if (!isPaymentRequired(document))
-    throw new GuardError('over_cap', 'The journaled offer is not one that the x402 SDK can pay.');
-  const payload = await client.createPaymentPayload(document);
+    throw new GuardError('offer_differs', 'The journaled offer is not one that the x402 SDK can pay.');
+  const payload = await client.createPaymentPayload(document).catch((error: unknown) => {
+    if (error instanceof CoordinatorError) throw error;
+    // The SDK refuses in plain errors; retrying one would hold the reservation for nothing.
+    throw new GuardError('offer_differs', 'The x402 SDK finds nothing in the journaled offer that it may pay.');
+  });
   const headers = new x402HTTPClient(client).encodePaymentSignatureHeader(payload);
   for (const name of ['PAYMENT-SIGNATURE', 'X-PAYMENT'] as const) {
     const value = headers[name];

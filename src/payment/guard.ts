@@ -35,7 +35,7 @@ export interface KeyHolder {
   signTransfer(data: TransferTypedData): Promise<Hex>;
 }
 
-export type RefusalCode = 'wrong_payer' | 'over_cap' | 'validity' | 'bad_signature';
+export type RefusalCode = 'wrong_payer' | 'offer_differs' | 'over_cap' | 'validity' | 'bad_signature';
 
 /** The guard refused to sign, or a signature it got back is not usable. */
 export class GuardError extends CoordinatorError {

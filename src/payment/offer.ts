@@ -100,13 +100,27 @@ export function parseOffer(x402Version: 1 | 2, document: unknown, payer: `0x${st
   };
 }
 
+/** The names of x402 v1; on the other chains only v2 can be paid (x402.md section 1). */
+const V1_NETWORKS: readonly string[] = [
+  'base',
+  'base-sepolia',
+  'ethereum',
+  'avalanche',
+  'polygon',
+  'celo',
+  'sei',
+  'sei-testnet',
+  'monad',
+];
+
 /**
  * Only the exact spelling of its version: any other would be echoed, and the gate or the SDK would refuse it. The alias
  * twins that some gates put into v2 terms fall away here.
  */
 function findNetwork(x402Version: 1 | 2, network: string): PaymentChain | undefined {
   const chain = findChain(network);
-  return chain && network === (x402Version === 1 ? chain.name : chain.caip2) ? chain : undefined;
+  if (x402Version === 2) return network === chain?.caip2 ? chain : undefined;
+  return network === chain?.name && V1_NETWORKS.includes(network) ? chain : undefined;
 }
 
 function hasPinnedDomain({ extra }: RawOffer, { asset, chainId }: PaymentChain): boolean {
