@@ -31,7 +31,7 @@ export async function guardCommand(output: Output, run: () => Promise<number>): 
   } catch (error) {
     if (!(error instanceof CoordinatorError)) throw error;
     output.emit({ ok: false, code: error.code, error: error.message, next_step: error.nextStep });
-    output.note(`${error.message}\n→ ${error.nextStep}`);
+    output.note(`${error.message} ${error.nextStep}`);
     return error.code === 'bad_configuration' || error.code === 'bad_arguments' ? 2 : 1;
   }
 }

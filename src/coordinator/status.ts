@@ -1,8 +1,11 @@
+import type { Hex } from 'viem';
+import { CoordinatorError } from '../base/errors.ts';
 import { type AtomicUsdc, atomicUsdc } from '../base/money.ts';
 import { isoTime, sleep } from '../base/time.ts';
 import { loadLoops } from '../campaign/loop.ts';
 import { loadExperiments } from '../experiment/experiment.ts';
 import { sumLedger, sumUnknown } from '../payment/budget.ts';
+import type { PaymentDesk } from '../payment/desk.ts';
 import { loadFreeze } from '../payment/freeze.ts';
 import type { Services } from './services.ts';
 import { findRunnerPid } from './spawn-runner.ts';
@@ -58,10 +61,7 @@ export async function readStatus(services: Services) {
     ...(frozenSince === null ? {} : { frozen_since: frozenSince }),
     data_dir: config.dataDir,
     health: { signer: balance.signer, rpc: balance.rpc, store: 'ok' },
-    next_step:
-      desk.walletKind === null
-        ? 'Set AUTORESEARCH_PRIVATE_KEY_FILE to be able to pay; reading tools work without.'
-        : 'Find workers with discover_workers, or start a loop with run_loop.',
+    next_step: balance.nextStep ?? 'Find workers with discover_workers, or start a loop with run_loop.',
   };
 }
 
@@ -73,16 +73,20 @@ interface Funds {
   readonly atomic: AtomicUsdc | null;
   readonly signer: string;
   readonly rpc: string;
+  /** What to do about the wallet; null when nothing is wrong with it. */
+  readonly nextStep: string | null;
+}
+
+interface WalletFound {
+  readonly payer: Hex | null;
+  readonly words: string;
+  readonly nextStep: string | null;
 }
 
 /** Payer and balance, as far as signer and chain answer in time. */
 async function fetchFunds({ desk, config, openChain }: Services): Promise<Funds> {
-  const kind = desk.walletKind;
   const [wallet, chain] = await Promise.all([
-    inTime(desk.fetchPayer(), (payer) => ({ payer, words: kind === null ? 'not configured' : `ok (${kind})` }), {
-      payer: null,
-      words: 'did not answer',
-    }),
+    inTime(describeWallet(desk), (found) => found, SILENT_WALLET),
     inTime(
       openChain(config.defaultChain),
       (reader) => ({ reader, words: reader ? 'ok' : `no usable JSON-RPC for ${config.defaultChain.name}` }),
@@ -96,11 +100,32 @@ async function fetchFunds({ desk, config, openChain }: Services): Promise<Funds>
     payer,
     atomic,
     signer: wallet.words,
+    nextStep: wallet.nextStep,
     rpc: payer !== null && chain.reader && atomic === null ? 'did not answer' : chain.words,
   };
 }
 
-/** What a question gives within the deadline, or what to say instead; errors of ours say it themselves. */
+const SILENT_WALLET: WalletFound = {
+  payer: null,
+  words: 'did not answer',
+  nextStep: 'Nothing can be paid until the signer answers: check it with the command doctor.',
+};
+
+async function describeWallet(desk: PaymentDesk): Promise<WalletFound> {
+  const { walletKind } = desk;
+  if (walletKind === null) {
+    const nextStep = 'Set AUTORESEARCH_PRIVATE_KEY_FILE to be able to pay; reading tools work without.';
+    return { payer: null, words: 'not configured', nextStep };
+  }
+  try {
+    return { payer: await desk.fetchPayer(), words: `ok (${walletKind})`, nextStep: null };
+  } catch (error) {
+    if (!(error instanceof CoordinatorError)) throw error;
+    return { payer: null, words: error.message, nextStep: error.nextStep };
+  }
+}
+
+/** What a question gives within the deadline, or what to say instead. */
 async function inTime<T, R>(asked: Promise<T>, read: (value: T) => R, otherwise: R): Promise<R> {
   const late = sleep(ASK_DEADLINE_MS).then(() => otherwise);
   return Promise.race([asked.then(read, () => otherwise), late]);

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, type Stats, statSync } from 'node:fs';
 import { ConfigurationError } from '../base/errors.ts';
 
 /** More than any key, keystore or password needs, in bytes. */
@@ -11,7 +11,7 @@ const MAX_BYTES = 65_536;
  */
 export function readSecretFile(variable: string, file: string): string {
   const shown = JSON.stringify(file);
-  const info = statSync(file, { throwIfNoEntry: false });
+  const info = findFile(file);
   if (!info?.isFile() || info.size > MAX_BYTES) {
     throw new ConfigurationError(
       variable,
@@ -30,5 +30,14 @@ export function readSecretFile(variable: string, file: string): string {
       `names ${shown}, which cannot be read`,
       'Point it to a file that this user may read.',
     );
+  }
+}
+
+/** Missing, below something that is no folder, or in a folder that we may not enter: there is no file to read. */
+function findFile(file: string): Stats | undefined {
+  try {
+    return statSync(file);
+  } catch {
+    return undefined;
   }
 }
