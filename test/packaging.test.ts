@@ -105,8 +105,12 @@ describe('the package', () => {
     expect(size).toBeLessThan(3_000_000);
   });
 
-  test('installs the driver of the store and nothing that is bundled already', async () => {
-    expect(Object.keys((await readManifest()).dependencies)).toEqual(['libsql']);
+  test('pins exactly what handles money and what the store is made of', async () => {
+    const { dependencies } = await readManifest();
+    for (const name of ['@x402/core', '@x402/evm', 'kysely', 'libsql']) expect(dependencies[name]).toMatch(/^\d/);
+    expect(Object.keys(dependencies)).toEqual(
+      expect.arrayContaining(['@modelcontextprotocol/sdk', 'pino', 'undici', 'viem', 'zod']),
+    );
   });
 
   test('has a lock file that names no place to download from', async () => {
