@@ -1,3 +1,4 @@
+import * as z from 'zod';
 import { findChain } from '../base/chains.ts';
 import { normalizeEndpoint } from '../base/endpoint.ts';
 import { InputError, NotFoundError } from '../base/errors.ts';
@@ -6,6 +7,7 @@ import { isoTime } from '../base/time.ts';
 import { loadOwnRecords } from '../campaign/own-record.ts';
 import type { Price } from '../campaign/prices.ts';
 import type { Worker } from '../discovery/worker.ts';
+import type { StoredTerms } from '../payment/journal.ts';
 import { saveQuote } from '../payment/quote.ts';
 import { parseCursor } from './cursor.ts';
 import type { Services } from './services.ts';
@@ -208,7 +210,8 @@ export async function probeWorker(services: Services, worker: string, signal?: A
       next_step: `Submit to it by name: submit_experiment with worker "${target.endpoint}".`,
     };
   }
-  const [offer] = desk.assess(probe.headers, probe.body).offers;
+  const terms = desk.assess(probe.headers, probe.body);
+  const [offer] = terms.offers;
   if (!offer) throw new TypeError('assessed terms hold an offer');
   const quote = await saveQuote(db, target.endpoint, target.workerId, offer, clock.nowMs());
   const problem = await desk.checkCaps(offer.priceAtomic, config.maxPriceAtomic).then(
@@ -230,16 +233,30 @@ export async function probeWorker(services: Services, worker: string, signal?: A
     ...(health?.isBusy == null ? {} : { is_busy: health.isBusy }),
     expires_at: isoTime(quote.expiresAtMs),
     within_budget: isWithinBudget,
-    warnings: listWarnings(
-      offer.maxTimeoutSeconds,
-      health?.timeoutSeconds ?? null,
-      probe.isProxied,
-      offer.flow === 'upfront',
-    ),
+    warnings: [
+      ...listWarnings(
+        offer.maxTimeoutSeconds,
+        health?.timeoutSeconds ?? null,
+        probe.isProxied,
+        offer.flow === 'upfront',
+      ),
+      ...(namesOtherHost(terms.toStored(offer), target.endpoint) ? [OTHER_HOST_WARNING] : []),
+    ],
     next_step: isWithinBudget
       ? `Buy one run with submit_experiment and quote_id "${quote.quoteId}".`
       : 'It is over a cap that the operator set: choose a cheaper worker with discover_workers {"with_prices": true}.',
   };
+}
+
+const OTHER_HOST_WARNING =
+  'Its offer is about a resource of another host. The experiment is sent to the worker alone; nothing of that address is followed.';
+
+const Resource = z.union([z.string(), z.looseObject({ url: z.string() }).transform(({ url }) => url)]);
+
+/** Whether terms sell something of another host: v2 names it beside the offers, v1 in each of them. */
+function namesOtherHost({ envelope, offer }: StoredTerms, endpoint: string): boolean {
+  const url = Resource.safeParse(envelope.resource ?? offer.resource).data;
+  return url !== undefined && URL.canParse(url) && new URL(url).host !== new URL(endpoint).host;
 }
 
 const FREE_WARNING =
