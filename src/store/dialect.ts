@@ -3,6 +3,7 @@ import {
   type DatabaseConnection,
   type Driver,
   type QueryResult,
+  SqliteAdapter,
   type SqliteDatabase,
   SqliteDialect,
   SqliteDriver,
@@ -38,6 +39,17 @@ export class SharedSqliteDialect extends SqliteDialect {
 
   override createDriver(): Driver {
     return new SharedSqliteDriver(this.#open);
+  }
+
+  override createAdapter(): SqliteAdapter {
+    return new TransactionalAdapter();
+  }
+}
+
+/** Migrations are one transaction: a first start that is killed half-way must not leave some of the tables behind. */
+class TransactionalAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
   }
 }
 
