@@ -20,6 +20,7 @@ export async function jobStep(drive: Drive, experiment: Experiment): Promise<voi
   const state = await worker.fetchJobState(job, drive.signal);
   if (state === 'complete') {
     const answer = await worker.fetchJobResult(job, drive.signal);
+    if (answer === 'gone') return endLost(drive, experiment, attempt);
     if (answer) {
       await drive.advance('returned', { reason: null }, (trx) => saveReply(trx, attempt, answer, drive.nowMs));
       return;

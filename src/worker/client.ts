@@ -105,14 +105,18 @@ export class WorkerClient {
     return answer?.status === 200 ? parseJobState(answer.body) : null;
   }
 
-  /** Fetches the result of a job; null while there is none to be had. */
-  async fetchJobResult(job: Job, signal?: AbortSignal): Promise<HttpAnswer | null> {
+  /**
+   * Fetches the result of a job.
+   * @returns `gone` when the broker has it no more; null while there is none to be had
+   */
+  async fetchJobResult(job: Job, signal?: AbortSignal): Promise<HttpAnswer | 'gone' | null> {
     const answer = await this.#ask(
       job.resultUrl,
       MAX_JOB_RESULT_BYTES,
       { authorization: `Bearer ${job.token}` },
       signal,
     );
+    if (answer?.status === 404 || answer?.status === 410) return 'gone';
     return answer?.status === 200 ? answer : null;
   }
 
