@@ -14,7 +14,7 @@ import { type SubmitInput, submitExperiment } from '../../src/coordinator/experi
 import { createPorts } from '../../src/coordinator/ports.ts';
 import { openServices, type Services } from '../../src/coordinator/services.ts';
 import { RunnerStarter } from '../../src/coordinator/spawn-runner.ts';
-import { probeWorker } from '../../src/coordinator/workers.ts';
+import { probeWorker } from '../../src/coordinator/probe.ts';
 import type { Patience } from '../../src/experiment/drive.ts';
 import { ExperimentEngine } from '../../src/experiment/engine.ts';
 import { loadExperiment } from '../../src/experiment/experiment.ts';
@@ -175,6 +175,8 @@ export class House {
   readonly #patience: Patience;
   #engine: ExperimentEngine;
   #isClosed = false;
+  /** The state at which the process ends, as a crash would end it there; `restart` goes on. */
+  haltAt: string | null = null;
 
   private constructor(
     lab: PeerLab,
@@ -199,9 +201,10 @@ export class House {
       ...options.env,
     });
     const unexpected: unknown[] = [];
+    let onState: (state: unknown) => void = () => {};
     const log = {
       debug() {},
-      info() {},
+      info: (fields: Record<string, unknown>) => onState(fields.state),
       warn() {},
       error: (fields: Record<string, unknown>) => void unexpected.push(fields.error),
     };
@@ -225,13 +228,12 @@ export class House {
       await services.close();
     };
     const patience = { ...PATIENCE, ...options.patience };
-    return new House(
-      lab,
-      { ...services, clock, http, worker: new WorkerClient(http), desk, close },
-      signed,
-      unexpected,
-      patience,
-    );
+    const parts = { ...services, clock, http, worker: new WorkerClient(http), desk, close };
+    const house = new House(lab, parts, signed, unexpected, patience);
+    onState = (state) => {
+      if (house.haltAt !== null && state === house.haltAt) void house.#engine.stop();
+    };
+    return house;
   }
 
   probe(worker: HostileWorker) {
@@ -310,6 +312,7 @@ export class House {
 
   /** Goes on with a new engine, as a new process does. */
   async restart(): Promise<void> {
+    this.haltAt = null;
     await this.#engine.stop();
     await this.services.db.updateTable('experiments').set({ lease_until: 0 }).execute();
     this.#engine = new ExperimentEngine(createPorts(this.services, this.#patience), 'test-restarted');
