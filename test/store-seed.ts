@@ -44,7 +44,7 @@ export async function seedExperiments(db: Db, count: number, loopId: string | nu
           description: 'test',
           worker_request: 'auto',
           max_price: 250_000,
-          consent: '{}',
+          consent: JSON.stringify({ upfront: false, overlap: false, shortTimeout: false }),
           loop_id: loopId,
           role: 'single',
           attempt: 0,

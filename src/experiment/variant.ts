@@ -47,6 +47,16 @@ export function hashVariant(trainHash: Sha256, config: JsonObject): Sha256 {
   return sha256(canonicalJson({ config, train_hash: trainHash }));
 }
 
+/** RFC 8785 refuses what no two readers would read alike. */
+function hasCanonicalForm(config: JsonObject): boolean {
+  try {
+    canonicalJson(config);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function assertSendable(source: string, config: JsonObject): void {
   const refuse = (message: string, nextStep: string): never => {
     throw new InputError('bad_variant', `${message} Nothing was submitted.`, nextStep);
@@ -58,6 +68,8 @@ function assertSendable(source: string, config: JsonObject): void {
   // The bytes sent are the bytes hashed: what UTF-8 cannot hold would arrive as something else.
   if (!source.isWellFormed() || source.includes('\0'))
     refuse('The source holds characters that UTF-8 text cannot carry.', 'Remove lone surrogates and NUL characters.');
+  if (!hasCanonicalForm(config))
+    refuse('The config holds text that UTF-8 cannot carry.', 'Remove lone surrogates from its names and values.');
   if (Buffer.byteLength(JSON.stringify(config)) > MAX_CONFIG_BYTES)
     refuse('The config is larger than 16 kB.', 'Put large values into the source.');
 }
