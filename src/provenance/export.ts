@@ -32,7 +32,7 @@ export async function exportRecords(db: Db, folder: string): Promise<(string | n
     .where('records.seq', '>', last?.seq ?? 0)
     .orderBy('records.seq')
     .execute();
-  if (missing.length === 0) return [];
+  if (missing.length === 0 && endsCleanly) return [];
   for (const { train_hash, source } of missing) await exportSource(folder, train_hash, source);
   const file = await open(path, 'a', 0o600);
   try {
@@ -44,6 +44,12 @@ export async function exportRecords(db: Db, folder: string): Promise<(string | n
     await file.close();
   }
   return missing.map(({ loop_id }) => loop_id);
+}
+
+/** Whether something is published that the file lacks: its runner died in between. */
+export async function hasUnexported(db: Db, folder: string): Promise<boolean> {
+  const newest = await db.selectFrom('records').select('experiment_id').orderBy('seq', 'desc').executeTakeFirst();
+  return newest !== undefined && newest.experiment_id !== (await readTail(resultsPath(folder))).lastId;
 }
 
 /** Number of the newest record; 0 before the first. */
@@ -64,8 +70,8 @@ async function readTail(path: string): Promise<{ lastId: string | null; endsClea
     const buffer = Buffer.alloc(Math.min(size, TAIL_BYTES));
     await file.read(buffer, 0, buffer.length, size - buffer.length);
     const text = buffer.toString('utf8');
-    const lines = text.split('\n').slice(0, -1);
-    for (const line of lines.reverse()) {
+    // The last one counts as whole without its line end, too: half a JSON object is none.
+    for (const line of text.split('\n').reverse()) {
       const parsed = Line.safeParse(parseJson(line));
       if (parsed.success) return { lastId: parsed.data.experiment_id, endsCleanly: text.endsWith('\n') };
     }
