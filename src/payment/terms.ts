@@ -2,6 +2,7 @@ import { decodePaymentRequiredHeader } from '@x402/core/http';
 import * as z from 'zod';
 import { CoordinatorError } from '../base/errors.ts';
 import { isShallow, JsonObject } from '../base/json.ts';
+import { formatUsd, isAtomicText, parseAtomic } from '../base/money.ts';
 
 /** The offers of a 402 as received: validated one by one later, echoed to the worker byte by byte. */
 export interface PaymentTerms {
@@ -56,13 +57,21 @@ export function parseTerms(headers: Readonly<Record<string, string>>, body: Uint
       isInBody: Envelope.safeParse(inBody).success,
     };
   }
-  if (FlatTerms.safeParse(inBody).success) {
+  const flat = FlatTerms.safeParse(inBody);
+  if (flat.success) {
+    const price = readFlatPrice(String(flat.data.maxAmountRequired));
     throw new TermsError(
       'terms_flat',
-      'The worker asks for money in the flat form of before x402 v1, which carries no verifiable offer.',
+      `The worker asks ${price} in the flat form of before x402 v1, which carries no verifiable offer.`,
     );
   }
   throw new TermsError('terms_unreadable', 'The worker answered 402 without terms that x402 v1 or v2 defines.');
+}
+
+/** The flat form never had a definition: whole digits are atomic units, a decimal fraction is dollars. */
+function readFlatPrice(amount: string): string {
+  if (isAtomicText(amount)) return `${formatUsd(parseAtomic(amount))} USDC`;
+  return /^\d{1,9}\.\d{1,6}$/.test(amount) ? `${amount} USDC` : 'an amount that cannot be read';
 }
 
 function decodeHeader(header: string): unknown {

@@ -78,19 +78,7 @@ export class Exchange {
 
   /** An honest result of the submitted program, changed as a test likes. */
   result(changes: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
-    const { train_py, config, experiment_id } = Submission.parse(JSON.parse(this.seen.body));
-    return {
-      experiment_id,
-      status: 'completed',
-      return_code: 0,
-      val_bpb: 1.5,
-      train_hash: sha256(train_py),
-      artifact_path: null,
-      log_path: '/data/run.log',
-      durationSeconds: 0.01,
-      config,
-      ...changes,
-    };
+    return { ...buildResult(this.seen.body), ...changes };
   }
 
   /** Settles, then answers as an honest worker does. */
@@ -228,6 +216,22 @@ async function readRequest(request: IncomingMessage): Promise<Seen> {
     headers,
     body: Buffer.concat(chunks).toString('utf8'),
     payment: headers['payment-signature'] ?? headers['x-payment'] ?? null,
+  };
+}
+
+/** What an honest worker answers to a submission. */
+export function buildResult(submission: string): Record<string, unknown> {
+  const { train_py, config, experiment_id } = Submission.parse(JSON.parse(submission));
+  return {
+    experiment_id,
+    status: 'completed',
+    return_code: 0,
+    val_bpb: 1.5,
+    train_hash: sha256(train_py),
+    artifact_path: null,
+    log_path: '/data/run.log',
+    durationSeconds: 0.01,
+    config,
   };
 }
 

@@ -12,9 +12,9 @@ import { readConfig } from '../../src/config.ts';
 import { type ExperimentView, viewExperiment } from '../../src/coordinator/experiment-view.ts';
 import { type SubmitInput, submitExperiment } from '../../src/coordinator/experiments.ts';
 import { createPorts } from '../../src/coordinator/ports.ts';
+import { probeWorker } from '../../src/coordinator/probe.ts';
 import { openServices, type Services } from '../../src/coordinator/services.ts';
 import { RunnerStarter } from '../../src/coordinator/spawn-runner.ts';
-import { probeWorker } from '../../src/coordinator/probe.ts';
 import type { Patience } from '../../src/experiment/drive.ts';
 import { ExperimentEngine } from '../../src/experiment/engine.ts';
 import { loadExperiment } from '../../src/experiment/experiment.ts';
@@ -31,7 +31,7 @@ import { loadLocalKey } from '../../src/payment/local-key.ts';
 import { configureWallet, type Wallet } from '../../src/payment/wallet.ts';
 import { loadMasterSecret, openDatabase } from '../../src/store/database.ts';
 import { WorkerClient } from '../../src/worker/client.ts';
-import { decodePayment, HostileWorker } from './hostile-worker.ts';
+import { HostileWorker } from './hostile-worker.ts';
 
 export const SCRIPT = 'print("val_bpb: 1.5")\n';
 /** A guard against hanging, not a measurement, in milliseconds. */
@@ -45,6 +45,9 @@ export interface Ledger {
   readonly released: number;
 }
 
+/** Whoever has an endpoint can be submitted to. */
+type Target = Pick<HostileWorker, 'endpoint'>;
+
 export interface HouseOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Take the wallet that the environment configures instead of the network's key. */
@@ -53,6 +56,8 @@ export interface HouseOptions {
   readonly deadlineMs?: number;
   readonly patience?: Partial<Patience>;
   readonly dataDir?: string;
+  /** Further hosts that it may reach. */
+  readonly hosts?: readonly string[];
 }
 
 /** A real chain with a facilitator, strangers on it, and coordinators in this process that meet them. */
@@ -138,6 +143,7 @@ export class PeerLab {
     const house = await House.open(this, options, [
       new URL(this.network.indexUrl).host,
       ...this.#workers.map(({ host }) => host),
+      ...(options.hosts ?? []),
     ]);
     this.#closing.push(() => house.close());
     return house;
@@ -236,18 +242,18 @@ export class House {
     return house;
   }
 
-  probe(worker: HostileWorker) {
+  probe(worker: Target) {
     return probeWorker(this.services, worker.endpoint);
   }
 
   /** The id of a quote that a probe gives. */
-  async quote(worker: HostileWorker): Promise<string> {
+  async quote(worker: Target): Promise<string> {
     const probed = await this.probe(worker);
     if (!('quote_id' in probed)) throw new Error('the worker is free');
     return probed.quote_id;
   }
 
-  async submit(worker: HostileWorker, input: Partial<SubmitInput> = {}): Promise<string> {
+  async submit(worker: Target, input: Partial<SubmitInput> = {}): Promise<string> {
     const submitted = { worker: worker.endpoint, train_py: SCRIPT, wait_seconds: 0, ...input };
     return (await submitExperiment(this.services, new RunnerStarter([]), submitted, {})).experiment_id;
   }
@@ -282,7 +288,7 @@ export class House {
   }
 
   /** Submits and works to the end. */
-  async run(worker: HostileWorker, input: Partial<SubmitInput> = {}): Promise<ExperimentView> {
+  async run(worker: Target, input: Partial<SubmitInput> = {}): Promise<ExperimentView> {
     return this.end(await this.submit(worker, input));
   }
 
@@ -378,9 +384,4 @@ function recordWallet(keyFile: string, signed: TransferTypedData[]): Wallet {
       };
     },
   };
-}
-
-/** Everything that one payment header says. */
-export function readNonce(header: string): string {
-  return decodePayment(header).payload.authorization.nonce;
 }
