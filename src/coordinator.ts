@@ -67,7 +67,7 @@ export class Coordinator {
 
   async probe(worker: string, signal?: AbortSignal) {
     const { services } = await this.#open();
-    const { probeWorker } = await import('./coordinator/workers.ts');
+    const { probeWorker } = await import('./coordinator/probe.ts');
     return probeWorker(services, worker, signal);
   }
 
@@ -104,7 +104,10 @@ export class Coordinator {
 
   async loop(input: LoopAction, waitSeconds: number, call: CallContext) {
     const { services, runner } = await this.#open();
-    const { continueLoop, followLoop, startLoop, stopLoop } = await import('./coordinator/loops.ts');
+    const [{ continueLoop, startLoop, stopLoop }, { followLoop }] = await Promise.all([
+      import('./coordinator/loops.ts'),
+      import('./coordinator/loop-view.ts'),
+    ]);
     switch (input.action) {
       case 'start': {
         const loopId = await startLoop(services, input.start);
@@ -125,7 +128,7 @@ export class Coordinator {
   /** THINK of a loop, of the latest one, or how to begin when there is none. */
   async think(loopId: string | null, trainPath: string | null, focus: string | null): Promise<string> {
     const { services } = await this.#open();
-    const { renderThinkPrompt } = await import('./coordinator/loops.ts');
+    const { renderThinkPrompt } = await import('./coordinator/loop-think.ts');
     return renderThinkPrompt(services, loopId, trainPath, focus);
   }
 

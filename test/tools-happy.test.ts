@@ -293,6 +293,28 @@ describe('submit_experiment and get_experiment', () => {
     });
   });
 
+  it('takes a quote as consent to one experiment only', async () => {
+    const quote = await host.ok(Quote, 'probe_worker', { worker: lab.worker(1).workerEndpoint });
+    const call = { train_py: scoreScript('1.61', 'quoted once'), quote_id: quote.quote_id };
+    const done = await host.run(call);
+    expect((await host.run(call)).experiment_id).toBe(done.experiment_id);
+    const { text, code } = await host.refuse('submit_experiment', {
+      ...call,
+      train_py: scoreScript('1.62', 'quoted twice'),
+    });
+    expect(code).toBe('quote_used');
+    expect(text).toContain(done.experiment_id);
+  });
+
+  it('recognises the same call although the champion that it names has changed by its own run', async () => {
+    const own = await lab.connect();
+    await own.run({ train_py: 'SHIFT = 0.0\nprint(f"val_bpb: {1.7 - SHIFT:.6f}")\n' });
+    const call = { base: 'champion', edits: [{ search: 'SHIFT = ', replace: 'SHIFT = 0.01 + ' }] };
+    const better = await own.run(call);
+    expect(better).toMatchObject({ verdict: 'KEEP', val_bpb: 1.69 });
+    expect((await own.run(call)).experiment_id).toBe(better.experiment_id);
+  });
+
   it('writes a record of every run and its source byte for byte', async () => {
     const other = await lab.connect();
     const odd = '# Größe ≥ 1 🧪\r\nprint("---")\r\nprint("val_bpb: 1.75")\r\n';

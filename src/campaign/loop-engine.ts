@@ -115,8 +115,10 @@ export class LoopEngine {
     const source = await loadSource(this.#db, proposal.trainHash);
     if (source === undefined) throw new TypeError(`source ${proposal.trainHash} is missing`);
     const { settings, loopId } = loop;
+    const variantHash = hashVariant(proposal.trainHash, proposal.config);
     return {
-      variant: { ...proposal, source, variantHash: hashVariant(proposal.trainHash, proposal.config) },
+      variant: { ...proposal, source, variantHash },
+      subject: variantHash,
       workerRequest: 'auto',
       quoteId: null,
       maxPriceAtomic: settings.maxPriceAtomic,

@@ -1,5 +1,6 @@
 import type { Selectable } from 'kysely';
 import * as z from 'zod';
+import { NotFoundError } from '../base/errors.ts';
 import { isSha256 } from '../base/hash.ts';
 import { createLoopId, LoopId } from '../base/ids.ts';
 import { JsonObject, readJson } from '../base/json.ts';
@@ -87,6 +88,13 @@ export async function createLoop(trx: Trx, baseline: Variant, settings: LoopSett
 export async function loadLoop(db: Db | Trx, loopId: string): Promise<Loop | undefined> {
   const row = await db.selectFrom('loops').selectAll().where('loop_id', '=', loopId).executeTakeFirst();
   return row && parseLoop(row);
+}
+
+/** Loads a loop that a caller named. @throws NotFoundError */
+export async function requireLoop(db: Db, loopId: string): Promise<Loop> {
+  const loop = await loadLoop(db, loopId);
+  if (loop) return loop;
+  throw new NotFoundError('loop', loopId, 'Use a loop_id that run_loop gave; get_status lists the latest.');
 }
 
 /** Loads loops, newest first. */

@@ -1,4 +1,5 @@
 import { InputError, NotFoundError } from '../base/errors.ts';
+import { canonicalJson, type Sha256, sha256 } from '../base/hash.ts';
 import { type AtomicUsdc, atomicUsdc, parseUsd } from '../base/money.ts';
 import { loadChampion } from '../campaign/champion.ts';
 import { type Experiment, loadExperiment, loadExperiments } from '../experiment/experiment.ts';
@@ -8,11 +9,12 @@ import { NoWalletError } from '../payment/desk.ts';
 import { writeOutcome } from '../payment/journal.ts';
 import { loadQuote, type Quote } from '../payment/quote.ts';
 import { type ExperimentView, viewExperiment } from './experiment-view.ts';
+import { probeWorker } from './probe.ts';
 import type { Services } from './services.ts';
 import type { RunnerStarter } from './spawn-runner.ts';
 import { type NamedBases, resolveVariant, type VariantInput } from './variant-input.ts';
 import { waitUntil } from './wait.ts';
-import { probeWorker, resolveWorker } from './workers.ts';
+import { resolveWorker } from './workers.ts';
 
 export interface SubmitInput extends VariantInput {
   /** Endpoint, worker id or `auto`. */
@@ -49,23 +51,26 @@ export async function submitExperiment(
   // A key names what it was first used for, whatever the words of the call mean by now.
   const keyed = key === undefined ? undefined : await findByKey(db, key);
   if (keyed) return followExperiment(services, runner, keyed.experimentId, input.wait_seconds, call);
-  const variant = await resolveVariant(db, input, await findNamedBases(services));
   const { workerRequest, quote } = await findTarget(services, input);
+  const bases = await findNamedBases(services);
+  const words = hashWords(input, bases);
+  const submission = { workerRequest, quoteId: quote?.quoteId ?? null, idempotencyKey: key ?? null, loop: null };
+  const said = words === null ? undefined : await findSubmitted(db, { ...submission, subject: words });
+  if (said) return followExperiment(services, runner, said.experimentId, input.wait_seconds, call);
+  const variant = await resolveVariant(db, input, bases);
   const maxPriceAtomic = readMaxPrice(services, input.max_price_usdc);
   const draft: Draft = {
+    ...submission,
     variant,
-    workerRequest,
-    quoteId: quote?.quoteId ?? null,
+    subject: words ?? variant.variantHash,
     maxPriceAtomic,
     consent: {
       upfront: input.allow_upfront ?? false,
       overlap: input.allow_overlap ?? false,
       shortTimeout: input.allow_short_timeout ?? false,
     },
-    idempotencyKey: key ?? null,
     hypothesis: input.hypothesis ?? null,
     agent: input.agent ?? null,
-    loop: null,
   };
   // A repeat costs nothing, so neither caps nor the worker have a say in it.
   if (!(await findSubmitted(db, draft))) {
@@ -73,6 +78,17 @@ export async function submitExperiment(
   }
   const { experiment } = await draftExperiment(db, draft, clock.nowMs());
   return followExperiment(services, runner, experiment.experimentId, input.wait_seconds, call);
+}
+
+/**
+ * What a call says whose base is a word: after its run the champion may be another one, and the same call must still be
+ * recognised.
+ * @returns null for a call that names its variant for good
+ */
+function hashWords({ base, edits, config }: SubmitInput, bases: NamedBases): Sha256 | null {
+  if (base !== 'champion' && base !== 'baseline') return null;
+  const spoken = (edits ?? []).map(({ search, replace }) => ({ search, replace }));
+  return sha256(canonicalJson([base, bases.baseline, spoken, config ?? {}]));
 }
 
 function readMaxPrice({ config }: Services, maxPriceUsdc: number | undefined): AtomicUsdc {

@@ -35,6 +35,10 @@ export class RunnerStarter {
         cwd: folder,
       });
       child.on('error', (error) => log.error({ error }, 'the runner could not be started'));
+      child.on('exit', () => {
+        // One that is gone already need not be waited for.
+        this.#startedAtMs = Number.NEGATIVE_INFINITY;
+      });
       child.unref();
       log.info({ pid: child.pid }, 'runner started');
     } finally {

@@ -1,5 +1,5 @@
 import { readFileSync, realpathSync, statSync } from 'node:fs';
-import { isAbsolute, relative, resolve } from 'node:path';
+import { isAbsolute, relative, resolve, sep } from 'node:path';
 import { InputError, NotFoundError } from '../base/errors.ts';
 import { isSha256 } from '../base/hash.ts';
 import type { JsonObject } from '../base/json.ts';
@@ -80,7 +80,8 @@ export function readTrainFile(path: string, root: string): string {
     return refuse('does not exist');
   }
   const inside = relative(realpathSync(root), real);
-  if (inside.startsWith('..') || isAbsolute(inside)) return refuse('lies outside the working directory');
+  if (inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside))
+    return refuse('lies outside the working directory');
   return readSource(real, refuse);
 }
 

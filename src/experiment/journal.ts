@@ -1,4 +1,5 @@
-import { canonicalJson, sha256 } from '../base/hash.ts';
+import { InputError } from '../base/errors.ts';
+import { canonicalJson, type Sha256, sha256 } from '../base/hash.ts';
 import { createExperimentId } from '../base/ids.ts';
 import type { AtomicUsdc } from '../base/money.ts';
 import { saveSource } from '../provenance/sources.ts';
@@ -29,6 +30,11 @@ export class LeaseLostError extends Error {
 
 export interface Draft {
   readonly variant: Variant;
+  /**
+   * What the call is about, for recognising its repetition: the variant's hash, or a hash of the caller's words where
+   * these may mean another variant each time.
+   */
+  readonly subject: Sha256;
   readonly workerRequest: string;
   readonly quoteId: string | null;
   readonly maxPriceAtomic: AtomicUsdc;
@@ -59,9 +65,26 @@ export async function draftWithin(
 ): Promise<{ experiment: Experiment; isNew: boolean }> {
   const known = await findSubmitted(trx, draft);
   if (known) return { experiment: known, isNew: false };
+  if (draft.quoteId !== null) await assertUnused(trx, draft.quoteId);
   const key = keyOf(draft);
   await retireKey(trx, key);
   return { experiment: await insertDraft(trx, draft, key, nowMs), isNew: true };
+}
+
+/** Consent to a price is given once. @throws InputError `quote_used` when another experiment was bought under it */
+async function assertUnused(trx: Trx, quoteId: string): Promise<void> {
+  const used = await trx
+    .selectFrom('experiments')
+    .select('experiment_id')
+    .where('quote_id', '=', quoteId)
+    .where('state', 'not in', WITHOUT_PAYMENT)
+    .executeTakeFirst();
+  if (!used) return;
+  throw new InputError(
+    'quote_used',
+    `${quoteId} was already used for ${used.experiment_id}. Nothing was signed or paid.`,
+    'Ask for a fresh one with probe_worker.',
+  );
 }
 
 async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): Promise<Experiment> {
@@ -114,7 +137,7 @@ async function findRoot(trx: Trx, { trainHash, parentHash }: Variant): Promise<s
 }
 
 /** What makes two submissions the same one. */
-type Submission = Pick<Draft, 'variant' | 'workerRequest' | 'quoteId' | 'idempotencyKey' | 'loop'>;
+type Submission = Pick<Draft, 'subject' | 'workerRequest' | 'quoteId' | 'idempotencyKey' | 'loop'>;
 
 /** Finds the experiment that the same submission already made; undefined when it deserves another try. */
 export async function findSubmitted(db: Db | Trx, submission: Submission): Promise<Experiment | undefined> {
@@ -135,9 +158,7 @@ export async function findByKey(db: Db | Trx, key: string): Promise<Experiment |
 
 function keyOf(draft: Submission): string {
   if (draft.idempotencyKey !== null) return draft.idempotencyKey;
-  return sha256(
-    canonicalJson([draft.variant.variantHash, draft.workerRequest, draft.quoteId, draft.loop?.loopId ?? null]),
-  );
+  return sha256(canonicalJson([draft.subject, draft.workerRequest, draft.quoteId, draft.loop?.loopId ?? null]));
 }
 
 /** Ends that cost nothing: what the caller then mends, such as a cap, deserves another try under the same default key. */

@@ -59,7 +59,8 @@ export async function readResource(
     case 'think':
       return { mimeType: 'text/markdown', text: await coordinator.think(id, null, null) };
     case 'sources': {
-      const source = isSha256(id) ? await coordinator.source(id) : undefined;
+      const trainHash = id.startsWith('sha256:') ? id : `sha256:${id}`;
+      const source = isSha256(trainHash) ? await coordinator.source(trainHash) : undefined;
       return source === undefined ? undefined : { mimeType: 'text/x-python', text: source };
     }
     case 'chart': {
