@@ -31,6 +31,7 @@ const folder = mkdtempSync(join(cache, 'autoresearch-chaos-'));
 try {
   execFileSync(process.execPath, ['.ci/build.mjs', `--outdir=${folder}`], { cwd: root, stdio: 'inherit' });
   let printed = 0;
+  let told = 0;
   const report = await runChaos({
     cli: join(folder, 'cli.js'),
     kills: Whole.parse(values.kills),
@@ -41,6 +42,8 @@ try {
     signal: stopping.signal,
     firstWrites: Array.from({ length: 30 }, (_, index) => index + 1),
     onProgress: (now) => {
+      for (const violation of now.violations.slice(told)) print(`VIOLATION ${violation}`);
+      told = now.violations.length;
       if (now.killCount < printed + KILLS_PER_LINE) return;
       printed = now.killCount;
       print(summarise(now));
@@ -48,7 +51,7 @@ try {
   });
   for (const line of tabulate(report)) print(line);
   print(summarise(report));
-  for (const violation of report.violations) print(`VIOLATION ${violation}`);
+  for (const violation of report.violations.slice(told)) print(`VIOLATION ${violation}`);
   process.exitCode = report.violations.length === 0 ? 0 : 1;
 } finally {
   rmSync(folder, { recursive: true, force: true });

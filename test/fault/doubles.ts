@@ -115,7 +115,8 @@ export function startUpfrontWorker(options: DoubleOptions): Promise<Double> {
   const runs = new Runs(options.workMs);
   const app = express();
   runs.serve(app);
-  app.post('/experiment', createGate(options, { paymentFlow: 'upfront' }), rawBody, async (request, response) => {
+  // The body first: a worker that takes the money and only then finds its client gone would not have the program.
+  app.post('/experiment', rawBody, createGate(options, { paymentFlow: 'upfront' }), async (request, response) => {
     const run = readRun(request.body);
     if (run) response.json(await runs.run(run));
     else response.status(400).json({ error: 'no experiment' });
@@ -129,7 +130,7 @@ export function startBroker(options: DoubleOptions): Promise<Double> {
   const jobs = new Map<string, { readonly token: string; result: Result | null }>();
   const app = express();
   runs.serve(app);
-  app.post('/experiment', createGate(options, {}), rawBody, (request, response) => {
+  app.post('/experiment', rawBody, createGate(options, {}), (request, response) => {
     const run = readRun(request.body);
     if (!run) {
       response.status(400).json({ error: 'no experiment' });

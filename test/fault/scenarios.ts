@@ -96,7 +96,7 @@ export function buildRandomBlock(kind: Kind, trace: Trace, random: Random, scena
   const count = kind === 'start' ? 1 : scenarioCount;
   const scenarios = Array.from({ length: count }, () => ({
     workers: workersOf(kind, random),
-    crashes: Array.from({ length: 1 + random.below(3) }, () => buildCrash(kind, trace, random)),
+    crashes: Array.from({ length: 1 + random.below(4) }, () => buildCrash(kind, trace, random)),
   }));
   const leaving: Crash[] = random.chance(0.3)
     ? [{ role: 'runner', event: 'commit', n: 1 + random.below(3), side: random.pick(SIDES) }]
