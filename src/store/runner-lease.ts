@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import * as z from 'zod';
 import { readJson } from '../base/json.ts';
@@ -23,9 +24,19 @@ export function isRunnerAlive(lease: RunnerLease, nowMs: number): boolean {
   if (lease.host !== hostname()) return true;
   try {
     process.kill(lease.pid, 0);
-    return true;
+    return !isZombie(lease.pid);
   } catch (error) {
     return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
+
+/** A killed process keeps its number until its parent asks for it, which in a container may be never. */
+function isZombie(pid: number): boolean {
+  try {
+    return /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    // Only Linux shows it this way.
+    return false;
   }
 }
 
