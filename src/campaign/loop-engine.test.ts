@@ -23,7 +23,7 @@ it('runs every proposal once, also when it dies between drafting them and taking
     prefer: null,
     agent: null,
   };
-  const { loopId } = await createLoop(db, baseline, settings, NOW);
+  const { loopId } = await db.transaction().execute((trx) => createLoop(trx, baseline, settings, NOW));
   const engine = new LoopEngine(db, { nowMs: () => NOW }, silentLog);
   await engine.tick();
   await db.transaction().execute(async (trx) => {
