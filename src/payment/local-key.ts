@@ -4,6 +4,8 @@ import type { KeyHolder } from './guard.ts';
 import { readSecretFile } from './secret-file.ts';
 
 const VARIABLE = 'AUTORESEARCH_PRIVATE_KEY_FILE';
+/** Keys are below the order of secp256k1. */
+const CURVE_ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
 const KEY_TEXT = /^(?:0x)?([0-9a-fA-F]{64})$/;
 
 /**
@@ -20,7 +22,8 @@ export function loadLocalKey(file: string): KeyHolder {
 
 function readKey(file: string): `0x${string}` {
   const digits = KEY_TEXT.exec(readSecretFile(VARIABLE, file).trim())?.[1];
-  if (digits) return `0x${digits}`;
+  const isOnCurve = digits !== undefined && BigInt(`0x${digits}`) > 0n && BigInt(`0x${digits}`) < CURVE_ORDER;
+  if (isOnCurve) return `0x${digits}`;
   throw new ConfigurationError(
     VARIABLE,
     `names ${JSON.stringify(file)}, which holds no private key`,

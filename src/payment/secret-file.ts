@@ -4,13 +4,16 @@ import { ConfigurationError } from '../base/errors.ts';
 /** More than any key, keystore or password needs, in bytes. */
 const MAX_BYTES = 65_536;
 
+const KEY_TEXT = /^(0x)?[0-9a-fA-F]{64}$/;
+
 /**
  * Reads a file that only its owner may read.
  * @param variable the variable that names it, for the error
  * @throws ConfigurationError when it is missing, too large, or others may read it
  */
 export function readSecretFile(variable: string, file: string): string {
-  const shown = JSON.stringify(file);
+  // People put the key itself where its file belongs; an error must not show it.
+  const shown = KEY_TEXT.test(file) ? 'a key, not a file' : JSON.stringify(file);
   const info = findFile(file);
   if (!info?.isFile() || info.size > MAX_BYTES) {
     throw new ConfigurationError(
