@@ -199,7 +199,8 @@ export async function cancelExperiment(services: Services, experimentId: string)
   await db.transaction().execute(async (trx) => {
     const experiment = await loadExperiment(trx, experimentId);
     if (!experiment) return;
-    const isSigned = experiment.settlement === 'pending' || experiment.settlement === 'unknown';
+    // An older attempt may be paid although the newest is not even signed.
+    const isSigned = experiment.settlement !== 'none' && experiment.settlement !== 'unpaid';
     if (!isCancellable(experiment.state) || isSigned) {
       throw new InputError(
         'not_cancellable',
