@@ -6,6 +6,8 @@ import type { Services } from './services.ts';
 
 /** A spawned runner needs this long at most to take its lease, in milliseconds; until then no second one is started. */
 const STARTING_MS = 8_000;
+/** How long after the end of a runner the next one is started at the earliest, in milliseconds. */
+const RESTART_PAUSE_MS = 500;
 
 /** Starts the runner of a data folder when there is work and none is alive. */
 export class RunnerStarter {
@@ -36,8 +38,8 @@ export class RunnerStarter {
       });
       child.on('error', (error) => log.error({ error }, 'the runner could not be started'));
       child.on('exit', () => {
-        // One that is gone already need not be waited for.
-        this.#startedAtMs = Number.NEGATIVE_INFINITY;
+        // One that is gone need not be waited for; one that dies at once is not started at every look either.
+        this.#startedAtMs = performance.now() - STARTING_MS + RESTART_PAUSE_MS;
       });
       child.unref();
       log.info({ pid: child.pid }, 'runner started');

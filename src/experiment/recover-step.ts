@@ -107,6 +107,7 @@ function canResend(drive: Drive, attempt: Attempt, maxSends: number): boolean {
 
 /** The run is not to be had from the worker now: the chain says whether it was paid for. */
 async function recoverByChain(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
+  if (attempt.state === 'settled') return waitForPaidResult(drive, attempt);
   const chain = await drive.ports.desk.fetchState(attempt);
   switch (chain.kind) {
     case 'cancelled':
@@ -118,12 +119,20 @@ async function recoverByChain(drive: Drive, experiment: Experiment, attempt: Att
       );
       return waitForPaidResult(drive, attempt);
     case 'used':
-      await drive.advance('sent', { settlement: 'settled' });
+      if (experiment.settlement !== 'settled') await drive.advance('sent', { settlement: 'settled' });
       return waitForPaidResult(drive, attempt);
-    case 'live':
     case 'unverifiable':
+      // Without a chain nothing is ever proven: the result is looked for as long as one that is paid.
+      return isWindowOver(drive, attempt)
+        ? waitForPaidResult(drive, attempt)
+        : waitOrResend(drive, experiment, attempt);
+    case 'live':
       return waitOrResend(drive, experiment, attempt);
   }
+}
+
+function isWindowOver(drive: Drive, { payment }: Attempt): boolean {
+  return payment !== null && drive.nowMs / 1000 > payment.intent.validBefore;
 }
 
 async function waitOrResend(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
@@ -153,7 +162,7 @@ async function waitForPaidResult(drive: Drive, attempt: Attempt): Promise<void> 
   if (!fate) return drive.pause(patience.pollMs);
   const reason = {
     code: 'result_lost',
-    text: 'The experiment was paid, and the worker neither answered with its result nor has it stored.',
+    text: `The experiment ${fate.settlement === 'settled' ? 'was paid' : 'may have been paid'}, and the worker neither answered with its result nor has it stored.`,
     nextStep: 'Submit again to another worker; this one is trusted less from now on.',
   };
   await publish(drive, await drive.load(), attempt, { state: 'lost', reason }, fate);

@@ -35,9 +35,17 @@ export async function sweepAuthorizations(ports: SweepPorts): Promise<number> {
     const attempt = await loadAttempt(ports.db, row.experiment_id, row.attempt);
     const outcome = attempt && (await findOutcome(ports.desk, attempt));
     if (attempt && outcome) await closeAttempt(ports, attempt, outcome);
-    else if (attempt?.state !== 'claimed') openCount += 1;
+    else if (attempt && isDecidedSoon(attempt, ports.clock.nowMs())) openCount += 1;
   }
   return openCount;
+}
+
+/** How long after its window an authorization is worth a process that waits for the chain, in milliseconds. */
+const WORTH_WAITING_MS = 3_600_000;
+
+/** Whether the chain can be expected to speak before long; without one the next process that runs asks again. */
+function isDecidedSoon({ state, payment }: Attempt, nowMs: number): boolean {
+  return state !== 'claimed' && payment !== null && nowMs < payment.intent.validBefore * 1000 + WORTH_WAITING_MS;
 }
 
 async function findOutcome(desk: PaymentDesk, attempt: Attempt): Promise<AuthorizationOutcome | null> {
