@@ -91,7 +91,7 @@ function explainRun(run: RunResult): Reason | null {
 /** `judged → published` (or `failed`): waits until the fate of the money is known, then publishes the record. */
 export async function publishStep(drive: Drive, experiment: Experiment): Promise<void> {
   const attempt = await drive.loadAttempt(experiment);
-  const fate = await resolveFate(drive, attempt);
+  const fate = await resolveFate(drive, experiment, attempt);
   if (!fate) return drive.pause(drive.ports.patience.pollMs);
   const state = experiment.judgement?.verdict === 'FAILED' ? 'failed' : 'published';
   await publish(drive, experiment, attempt, { state }, fate);

@@ -54,7 +54,7 @@ async function endFailed(drive: Drive): Promise<void> {
 }
 
 async function endLost(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
-  const fate = await resolveFate(drive, attempt);
+  const fate = await resolveFate(drive, experiment, attempt);
   if (!fate) return drive.pause(drive.ports.patience.pollMs);
   const reason = {
     code: 'job_gone',

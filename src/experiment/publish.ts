@@ -71,7 +71,7 @@ async function describeEnd(
 const UNVERIFIED_WAIT_SECONDS = 60;
 
 /** What became of an attempt's money, or null while that is open. */
-export async function resolveFate(drive: Drive, attempt: Attempt): Promise<Fate | null> {
+export async function resolveFate(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<Fate | null> {
   const { payment } = attempt;
   if (!payment) return { outcome: null, settlement: 'none' };
   if (attempt.state === 'settled') return { outcome: null, settlement: 'settled' };
@@ -90,7 +90,8 @@ export async function resolveFate(drive: Drive, attempt: Attempt): Promise<Fate 
       // A node that keeps no logs that far back cannot name the transaction; that the nonce is used is proof enough.
       return isOver ? { outcome: { kind: 'claimed', tx: attempt.claimedTx }, settlement: 'settled' } : null;
     case 'unverifiable':
-      if (attempt.claimedTx !== null)
+      // A node that is away for a moment is no reason to publish less than it will say.
+      if (attempt.claimedTx !== null && drive.nowMs - experiment.updatedAtMs > UNVERIFIED_WAIT_SECONDS * 1000)
         return { outcome: { kind: 'claimed', tx: attempt.claimedTx }, settlement: 'unknown' };
       return isOver ? { outcome: null, settlement: 'unknown' } : null;
   }

@@ -40,7 +40,8 @@ export async function quoteStep(drive: Drive, experiment: Experiment): Promise<v
   } catch (error) {
     if (!(error instanceof CoordinatorError)) throw error;
     if (isOurFault(error)) return giveUp(drive, toReason(error));
-    await turnAway(drive, experiment, target, { isBusy: false, reason: toReason(error) });
+    const isChainAway = error instanceof UnpayableError && error.code === 'chain_unreadable';
+    await turnAway(drive, experiment, target, { isBusy: isChainAway, reason: toReason(error) });
   }
 }
 

@@ -6,7 +6,7 @@ import type { Experiment, Reason } from './experiment.ts';
 import { releaseSlots } from './leases.ts';
 import { dropAttempt } from './pay-step.ts';
 import { publish, resolveFate } from './publish.ts';
-import { countBusyReplies, saveReply } from './replies.ts';
+import { countBusyReplies, loadResultReply, saveReply } from './replies.ts';
 import { resend } from './send-step.ts';
 
 /** How often one header is sent at most; a worker that loses it that often will not find it. */
@@ -27,12 +27,26 @@ const MAX_BUSY_PAUSE_MS = 60_000;
  */
 export async function recoverStep(drive: Drive, experiment: Experiment): Promise<void> {
   const attempt = await drive.loadAttempt(experiment);
+  if (await useFiledAnswer(drive, experiment, attempt)) return;
   if (attempt.sends === 0) return recoverUnsent(drive, experiment, attempt);
   if (isBusy(experiment) && (await wasOnlyBusy(drive, attempt))) return recoverBusy(drive, experiment, attempt);
   const run = await findStoredRun(drive, experiment, attempt);
   if (run === 'found') return;
   if (run === 'running' && isRunTime(drive, attempt)) return drive.pause(drive.ports.patience.pollMs);
   await recoverByChain(drive, experiment, attempt);
+}
+
+/** An answer that came when another process had taken over is filed all the same: it may have been paid for. */
+async function useFiledAnswer(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<boolean> {
+  const reply = await loadResultReply(drive.ports.db, experiment.experimentId, attempt.attempt);
+  const expected = {
+    workerExperimentId: workerExperimentId(experiment.experimentId, attempt.attempt),
+    trainHash: experiment.trainHash,
+    config: experiment.config,
+  };
+  if (!reply || typeof parseRunResult(reply.body, expected) === 'string') return false;
+  await drive.advance('returned', { reason: null });
+  return true;
 }
 
 function isBusy(experiment: Experiment): boolean {
@@ -157,15 +171,16 @@ async function waitForPaidResult(drive: Drive, attempt: Attempt): Promise<void> 
   const sinceMs = drive.nowMs - (attempt.firstSentAtMs ?? drive.nowMs);
   const runMs = attempt.payment ? attempt.payment.intent.validBefore * 1000 - (attempt.firstSentAtMs ?? 0) : 0;
   if (sinceMs < Math.max(runMs, 0) + patience.lostMs) return drive.pause(patience.pollMs);
-  const current = await drive.loadAttempt(await drive.load());
-  const fate = await resolveFate(drive, current.attempt === attempt.attempt ? current : attempt);
+  const experiment = await drive.load();
+  const current = await drive.loadAttempt(experiment);
+  const fate = await resolveFate(drive, experiment, current.attempt === attempt.attempt ? current : attempt);
   if (!fate) return drive.pause(patience.pollMs);
   const reason = {
     code: 'result_lost',
     text: `The experiment ${fate.settlement === 'settled' ? 'was paid' : 'may have been paid'}, and the worker neither answered with its result nor has it stored.`,
     nextStep: 'Submit again to another worker; this one is trusted less from now on.',
   };
-  await publish(drive, await drive.load(), attempt, { state: 'lost', reason }, fate);
+  await publish(drive, experiment, attempt, { state: 'lost', reason }, fate);
 }
 
 async function endFreeRun(drive: Drive, attempt: Attempt): Promise<void> {

@@ -3,15 +3,19 @@ import { workerExperimentId } from '../base/ids.ts';
 import { NetworkError } from '../net/errors.ts';
 import type { HttpAnswer } from '../net/http.ts';
 import { type Attempt, loadHeader, writeClaimedTx, writeNotSent, writeSent } from '../payment/journal.ts';
-import { parseReceipt } from '../payment/receipt.ts';
+import { parseReceipt, type WorkerReceipt } from '../payment/receipt.ts';
 import { loadSource } from '../provenance/sources.ts';
+import type { Trx } from '../store/database.ts';
 import { encodeSubmission } from '../worker/client.ts';
 import { parseJob } from '../worker/job.ts';
 import type { Drive } from './drive.ts';
 import type { Experiment, Reason } from './experiment.ts';
 import { saveJob } from './jobs.ts';
+import { LeaseLostError } from './journal.ts';
 import { saveReply } from './replies.ts';
 
+/** What is kept of an answer that holds no result, in bytes. */
+const MAX_REFUSAL_BYTES = 16_384;
 /** A free worker has no window that would bound its run, in milliseconds. */
 const FREE_DEADLINE_MS = 30 * 60_000;
 /** After the window has closed nothing can settle; this much later waiting ends, in milliseconds. */
@@ -61,10 +65,28 @@ async function paymentHeaders(drive: Drive, attempt: Attempt): Promise<Record<st
 /** Keeps the answer before reading it, then decides what it means for the run; what it means for the money the chain says. */
 async function fileAnswer(drive: Drive, attempt: Attempt, answer: HttpAnswer): Promise<void> {
   const receipt = parseReceipt(answer.headers);
-  const keep = async (trx: Parameters<typeof saveReply>[0]) => {
-    await saveReply(trx, attempt, answer, drive.nowMs);
+  const keep = async (trx: Trx) => {
+    // Of an answer that is no result its beginning is enough: "busy" may come hundreds of times.
+    const body = answer.status < 300 ? answer.body : answer.body.subarray(0, MAX_REFUSAL_BYTES);
+    await saveReply(trx, attempt, { ...answer, body }, drive.nowMs);
     if (receipt?.tx) await writeClaimedTx(trx, attempt.experimentId, attempt.attempt, receipt.tx);
   };
+  try {
+    await decide(drive, attempt, answer, receipt, keep);
+  } catch (error) {
+    // Another process goes on with the experiment; what was paid for is kept for it.
+    if (error instanceof LeaseLostError) await drive.ports.db.transaction().execute(keep);
+    throw error;
+  }
+}
+
+async function decide(
+  drive: Drive,
+  attempt: Attempt,
+  answer: HttpAnswer,
+  receipt: WorkerReceipt | null,
+  keep: (trx: Trx) => Promise<void>,
+): Promise<void> {
   if (answer.status === 200) {
     await drive.advance('returned', { reason: null }, keep);
     return;
@@ -83,7 +105,9 @@ async function fileAnswer(drive: Drive, attempt: Attempt, answer: HttpAnswer): P
 function explainStatus({ status, body, headers }: HttpAnswer, untrustedReason: string | null, nowMs: number): Reason {
   const quoted = untrustedReason === null ? '' : ` It gives as reason (its words): ${JSON.stringify(untrustedReason)}.`;
   // A gate that could not even verify has consumed nothing; one that could not settle may have been paid.
-  const isUnverified = status === 503 && /verif|facilitator_(unreachable|error)/i.test(body.toString('utf8', 0, 4_096));
+  const isUnverified =
+    status === 503 &&
+    /payment verification failed|facilitator_(unreachable|error)/i.test(body.toString('utf8', 0, 4_096));
   if (status === 409 || status === 429 || isUnverified) {
     return {
       code: 'worker_busy',

@@ -24,6 +24,8 @@ const TOKEN_ABI = parseAbi([
 /** How many blocks one log request may span; halved when the node refuses. */
 const LOG_WINDOW_BLOCKS = 2_000n;
 const SMALLEST_WINDOW_BLOCKS = 10n;
+/** Where an intent was written without a chain in reach, its settlement is looked for in so many newest blocks: more than a day on Base. */
+const MAX_AGE_BLOCKS = 50_000n;
 
 /** Where an authorization stands on the chain, as of one block. */
 export type ChainState =
@@ -101,9 +103,7 @@ export class ChainReader {
       blockNumber: head.block,
     });
     if (!isUsed) return { kind: head.timeUnix > intent.validBefore ? 'expired' : 'live' };
-    return (
-      (await this.#findInHint(intent, hintTx)) ?? (await this.#findInLogs(intent, fromBlock ?? 0n)) ?? { kind: 'used' }
-    );
+    return (await this.#findInHint(intent, hintTx)) ?? (await this.#findInLogs(intent, fromBlock)) ?? { kind: 'used' };
   }
 
   async #findInHint(intent: PaymentIntent, hintTx: string | null): Promise<ChainState | null> {
@@ -111,10 +111,11 @@ export class ChainReader {
     return this.#readTransaction(intent, `0x${hintTx.slice(2)}`).catch(() => null);
   }
 
-  async #findInLogs(intent: PaymentIntent, fromBlock: bigint): Promise<ChainState | null> {
+  async #findInLogs(intent: PaymentIntent, fromBlock: bigint | null): Promise<ChainState | null> {
     const latest = await this.#client.getBlockNumber({ cacheTime: 0 });
+    const earliest = latest > MAX_AGE_BLOCKS ? latest - MAX_AGE_BLOCKS : 0n;
     let windowBlocks = LOG_WINDOW_BLOCKS;
-    for (let start = fromBlock; start <= latest; ) {
+    for (let start = fromBlock ?? earliest; start <= latest; ) {
       const end = start + windowBlocks - 1n < latest ? start + windowBlocks - 1n : latest;
       const logs = await this.#fetchUseLogs(intent, start, end).catch(() => null);
       if (!logs) {

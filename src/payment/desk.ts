@@ -32,7 +32,13 @@ export class NoWalletError extends CoordinatorError {
 export class UnpayableError extends CoordinatorError {
   override readonly name = 'UnpayableError';
   constructor(
-    readonly code: 'insufficient_balance' | 'clock_skew' | 'timeout_too_short' | 'upfront_refused' | 'contract_wallet',
+    readonly code:
+      | 'insufficient_balance'
+      | 'clock_skew'
+      | 'timeout_too_short'
+      | 'upfront_refused'
+      | 'contract_wallet'
+      | 'chain_unreadable',
     message: string,
     readonly nextStep: string,
   ) {
@@ -203,12 +209,18 @@ export class PaymentDesk {
     const { db, clock } = this.#options;
     const reader = await this.#options.openChain(offer.chain);
     if (!reader) return null;
-    const [head, hasCode, balanceAtomic, sums] = await Promise.all([
+    const sums = await sumLedger(db, clock.nowMs());
+    const [head, hasCode, balanceAtomic] = await Promise.all([
       reader.fetchHead(),
       reader.hasCode(payer),
       reader.fetchBalance(payer),
-      sumLedger(db, clock.nowMs()),
-    ]);
+    ]).catch(() => {
+      throw new UnpayableError(
+        'chain_unreadable',
+        `The node of ${offer.chain.name} does not answer, so the wallet cannot be checked.`,
+        'Check ERPC_URL; the experiment waits for the node meanwhile.',
+      );
+    });
     if (hasCode) {
       throw new UnpayableError(
         'contract_wallet',
