@@ -95,7 +95,7 @@ const STATE_WORDS: Readonly<Record<ExperimentState, string>> = {
   reserved: 'Its price is reserved.',
   signed: 'Its payment is signed and not sent yet.',
   sent: 'It was sent to the worker with its payment; the worker is at it.',
-  accepted: 'The worker took it as a job and was paid.',
+  accepted: 'The worker took it as a job.',
   returned: 'The worker answered.',
   judged: 'The result is judged; the payment is being confirmed on the chain.',
   published: 'It is finished and recorded.',

@@ -4,6 +4,7 @@ import type { Experiment } from './experiment.ts';
 import { loadJob } from './jobs.ts';
 import { releaseSlots } from './leases.ts';
 import { publish, resolveFate } from './publish.ts';
+import { findStoredRun } from './recover-step.ts';
 import { saveReply } from './replies.ts';
 
 /** A job of minutes is asked at most this often, in milliseconds; brokers ask for 5 s. */
@@ -54,6 +55,8 @@ async function endFailed(drive: Drive): Promise<void> {
 }
 
 async function endLost(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<void> {
+  // The worker behind the broker may still have what the broker dropped.
+  if ((await findStoredRun(drive, experiment, attempt)) === 'found') return;
   const fate = await resolveFate(drive, experiment, attempt);
   if (!fate) return drive.pause(drive.ports.patience.pollMs);
   const reason = {

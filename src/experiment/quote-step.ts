@@ -17,6 +17,9 @@ export const DEFAULT_RUN_SECONDS = 600;
 /** How long a worker that could not be used is left alone by an experiment, in milliseconds. */
 const AVOID_MS = { busy: 3_000, unusable: 10 * 60_000 } as const;
 
+/** A signer that is too slow for every window would otherwise be asked for ever. */
+const MAX_ATTEMPTS = 8;
+
 interface Target {
   readonly endpoint: string;
   readonly workerId: string | null;
@@ -28,6 +31,7 @@ type Refusal = { readonly isBusy: boolean; readonly reason: Reason };
 /** `claimed → reserved`: finds a worker that can take the experiment now, at a price within every cap. */
 export async function quoteStep(drive: Drive, experiment: Experiment): Promise<void> {
   if (experiment.attempt > 0 && (await followOlder(drive, experiment))) return;
+  if (experiment.attempt >= MAX_ATTEMPTS) return giveUp(drive, experiment.reason ?? EXHAUSTED);
   const target = await pickWorker(drive, experiment);
   if (!target) return;
   const { db } = drive.ports;
@@ -60,6 +64,8 @@ async function giveUp(drive: Drive, reason: Reason): Promise<void> {
   await releaseSlots(drive.ports.db, drive.lease.experimentId);
   await endWithoutWorker(drive, await drive.load(), reason);
 }
+
+const EXHAUSTED: Reason = { code: 'too_many_attempts', text: 'No attempt of this experiment came to an end.' };
 
 const BUSY: Reason = {
   code: 'worker_busy',

@@ -207,7 +207,7 @@ async function endUnpaid(drive: Drive, experiment: Experiment, attempt: Attempt,
 }
 
 /** Asks the worker whether it has the result, or is still at it; a result of ours is filed at once. */
-async function findStoredRun(
+export async function findStoredRun(
   drive: Drive,
   experiment: Experiment,
   attempt: Attempt,
@@ -218,7 +218,9 @@ async function findStoredRun(
   if (run.kind !== 'found') return 'none';
   const expected = { workerExperimentId: id, trainHash: experiment.trainHash, config: experiment.config };
   const result = parseRunResult(run.answer.body, expected);
-  if (typeof result === 'string') return 'none';
+  // What names neither our program nor a score is about nothing of ours.
+  if (typeof result === 'string' || (result.flags.includes('hash_missing') && result.status === 'completed'))
+    return 'none';
   // Other workers answer 200 about a run that is not over; what is filed here ends the experiment.
   if (result.status === 'unknown') return 'running';
   await drive.advance(

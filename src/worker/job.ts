@@ -16,7 +16,8 @@ export type JobState = 'pending' | 'running' | 'complete' | 'failed';
 const Accepted = z.looseObject({
   statusUrl: z.string().max(2_048),
   resultUrl: z.string().max(2_048),
-  jobToken: z.string().min(1).max(1_024),
+  // Anything else could not be sent in a header, and the result would never be opened.
+  jobToken: z.string().regex(/^[\x21-\x7e]{1,1024}$/),
   expiresAt: z.string().optional().catch(undefined),
 });
 const Status = z.looseObject({ state: z.enum(['pending', 'running', 'complete', 'failed']) });
