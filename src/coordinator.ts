@@ -31,6 +31,7 @@ export class Coordinator {
   readonly #options: CoordinatorOptions;
   readonly #closing = new AbortController();
   #opened: Promise<Opened> | undefined;
+  #watching: Promise<void> | undefined;
 
   constructor(options: CoordinatorOptions) {
     this.#options = options;
@@ -46,10 +47,17 @@ export class Coordinator {
   }
 
   /**
-   * Starts a runner if an earlier process left work behind, and looks again while it is open: a runner that died a
-   * moment ago may still seem to be alive.
+   * Starts a runner if there is open work, and looks again while there is: a runner may die at any moment, also between
+   * the end of an experiment and its export, when nobody asks for it any more.
    */
-  async resume(): Promise<void> {
+  resume(): Promise<void> {
+    this.#watching ??= this.#watch().finally(() => {
+      this.#watching = undefined;
+    });
+    return this.#watching;
+  }
+
+  async #watch(): Promise<void> {
     const { hasOpenWork } = await import('./coordinator/open-work.ts');
     const { signal } = this.#closing;
     while (!signal.aborted && (await hasOpenWork(this.config.dataDir))) {
@@ -74,7 +82,14 @@ export class Coordinator {
   async submit(input: SubmitInput, call: CallContext) {
     const { services, runner } = await this.#open();
     const { submitExperiment } = await import('./coordinator/experiments.ts');
-    return submitExperiment(services, runner, input, call);
+    const experiment = await submitExperiment(services, runner, input, call);
+    this.#watchAside();
+    return experiment;
+  }
+
+  /** Watches over what a call has started, after the call. */
+  #watchAside(): void {
+    this.resume().catch((error: unknown) => this.#options.log.warn({ error }, 'open work could not be watched'));
   }
 
   async getExperiment(experimentId: string, waitSeconds: number, call: CallContext) {
@@ -103,6 +118,12 @@ export class Coordinator {
   }
 
   async loop(input: LoopAction, waitSeconds: number, call: CallContext) {
+    const loop = await this.#actOnLoop(input, waitSeconds, call);
+    this.#watchAside();
+    return loop;
+  }
+
+  async #actOnLoop(input: LoopAction, waitSeconds: number, call: CallContext) {
     const { services, runner } = await this.#open();
     const [{ continueLoop, startLoop, stopLoop }, { followLoop }] = await Promise.all([
       import('./coordinator/loops.ts'),

@@ -183,6 +183,11 @@ export async function loadExperiments(
   if (filter.rootHash !== undefined) query = query.where('root_hash', '=', filter.rootHash);
   if (filter.isOpen) query = query.where('finished_at', 'is', null);
   if (filter.beforeMs !== undefined) query = query.where('created_at', '<', filter.beforeMs);
-  const rows = await query.orderBy('created_at', 'desc').orderBy('experiment_id').limit(filter.limit).execute();
+  const rows = await query
+    .orderBy('created_at', 'desc')
+    .orderBy('round', 'desc')
+    .orderBy('experiment_id')
+    .limit(filter.limit)
+    .execute();
   return rows.map(parseExperiment);
 }

@@ -151,7 +151,12 @@ export async function loadTrend(db: Db, filter: { loopId?: string }, limit: numb
     .where('val_bpb', 'is not', null)
     .where('verdict', 'in', COUNTS);
   if (filter.loopId !== undefined) query = query.where('loop_id', '=', filter.loopId);
-  const rows = await query.orderBy('created_at', 'desc').orderBy('experiment_id').limit(limit).execute();
+  const rows = await query
+    .orderBy('created_at', 'desc')
+    .orderBy('round', 'desc')
+    .orderBy('experiment_id')
+    .limit(limit)
+    .execute();
   return rows
     .flatMap((row) =>
       row.val_bpb === null

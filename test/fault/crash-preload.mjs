@@ -62,7 +62,10 @@ function die(label) {
   } catch {
     return;
   }
-  const place = label.split('\r\n')[0].replace(/0x[0-9a-f]{40}|exp-[\w-]+|[0-9a-f]{32}/g, 'ID').slice(0, 80);
+  const place = label
+    .split('\r\n')[0]
+    .replace(/0x[0-9a-f]{40}|exp-[\w-]+|[0-9a-f]{32}/g, 'ID')
+    .slice(0, 80);
   writeFileSync(claim, JSON.stringify({ ...plan, pid: process.pid, place }));
   renameSync(claim, join(folder, `death-${plan.id}.json`));
   process.kill(process.pid, 'SIGKILL');
