@@ -248,7 +248,8 @@ export class Lane {
     }
   }
 
-  async #dieInTime({ role, afterMs }: TimedCrash, orders: readonly Order[]): Promise<string> {
+  /** @returns where it died; undefined when all ended before and nobody is left to die */
+  async #dieInTime({ role, afterMs }: TimedCrash, orders: readonly Order[]): Promise<string | undefined> {
     await sleep(afterMs);
     for (;;) {
       const [pid] = this.control.listAlive(role);
@@ -257,6 +258,8 @@ export class Lane {
         await waitUntilGone(pid);
         return `time at ${(await this.#readStates(orders)).join(',') || 'nothing'}`;
       }
+      // Finished work needs no runner, so none comes any more.
+      if (role === 'runner' && orders.length > 0 && (await this.#haveEnded(orders))) return undefined;
       if (role === 'runner') await this.#reviveRunner(orders);
       else await this.#connect().catch(() => {});
       await sleep(LOOK_MS);
