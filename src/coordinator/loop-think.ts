@@ -3,7 +3,7 @@ import { loadLoops, requireLoop } from '../campaign/loop.ts';
 import { isOver, loadProgress } from '../campaign/loop-engine.ts';
 import { renderThink } from '../campaign/think.ts';
 import { loadExperiment } from '../experiment/experiment.ts';
-import { sumLedger } from '../payment/budget.ts';
+import { leftUnder, sumLedger } from '../payment/budget.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Services } from './services.ts';
 
@@ -18,7 +18,6 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
     sumLedger(db, clock.nowMs(), loopId),
     loadSource(db, loop.rootHash),
   ]);
-  const usedAtomic = ledger.spentAtomic + ledger.heldAtomic;
   return renderThink({
     loopId,
     rootHash: loop.rootHash,
@@ -30,7 +29,7 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
     roundsDone: progress.roundsDone,
     rounds: loop.settings.rounds,
     spentAtomic: ledger.spentAtomic,
-    remainingAtomic: usedAtomic > loop.settings.budgetAtomic ? 0n : loop.settings.budgetAtomic - usedAtomic,
+    remainingAtomic: leftUnder(loop.settings.budgetAtomic, ledger.spentAtomic, ledger.heldAtomic),
     parallel: loop.settings.parallel,
     focus,
   });

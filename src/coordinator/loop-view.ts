@@ -3,7 +3,7 @@ import { loadChampion } from '../campaign/champion.ts';
 import { type Loop, requireLoop } from '../campaign/loop.ts';
 import { isOver, type LoopProgress, loadProgress } from '../campaign/loop-engine.ts';
 import type { Experiment } from '../experiment/experiment.ts';
-import { sumLedger } from '../payment/budget.ts';
+import { leftUnder, sumLedger } from '../payment/budget.ts';
 import type { CallContext } from './experiments.ts';
 import { renderLoopThink } from './loop-think.ts';
 import type { RefusedProposal } from './loops.ts';
@@ -48,8 +48,7 @@ async function viewLoop(services: Services, loop: Loop, refused: readonly Refuse
     loadChampion(db, loop.rootHash, loop.loopId),
     sumLedger(db, clock.nowMs(), loop.loopId),
   ]);
-  const usedAtomic = ledger.spentAtomic + ledger.heldAtomic;
-  const remainingAtomic = usedAtomic > loop.settings.budgetAtomic ? 0n : loop.settings.budgetAtomic - usedAtomic;
+  const remainingAtomic = leftUnder(loop.settings.budgetAtomic, ledger.spentAtomic, ledger.heldAtomic);
   const isWaiting = loop.state === 'needs_proposals';
   return {
     loop_id: loop.loopId,

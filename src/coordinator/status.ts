@@ -1,10 +1,10 @@
 import type { Hex } from 'viem';
 import { CoordinatorError } from '../base/errors.ts';
-import { type AtomicUsdc, atomicUsdc } from '../base/money.ts';
+import type { AtomicUsdc } from '../base/money.ts';
 import { isoTime, sleep } from '../base/time.ts';
 import { loadLoops } from '../campaign/loop.ts';
 import { loadExperiments } from '../experiment/experiment.ts';
-import { sumLedger, sumUnknown } from '../payment/budget.ts';
+import { leftUnder, sumLedger, sumUnknown } from '../payment/budget.ts';
 import type { PaymentDesk } from '../payment/desk.ts';
 import { loadFreeze } from '../payment/freeze.ts';
 import type { Services } from './services.ts';
@@ -26,8 +26,7 @@ export async function readStatus(services: Services) {
     loadLoops(db, { limit: RECENT }),
     findRunnerPid(services),
   ]);
-  const usedDay = sums.spentDayAtomic + sums.heldAtomic;
-  const leftAtomic = usedDay > config.budgetAtomic ? 0n : config.budgetAtomic - usedDay;
+  const leftAtomic = leftUnder(config.budgetAtomic, sums.spentDayAtomic, sums.heldAtomic);
   return {
     ...(balance.payer === null ? {} : { payer: balance.payer }),
     chain: config.defaultChain.name,
@@ -134,6 +133,5 @@ async function inTime<T, R>(asked: Promise<T>, read: (value: T) => R, otherwise:
 /** What is left of the day's budget, atomic USDC. */
 export async function readLeftToday({ db, clock, config }: Services): Promise<AtomicUsdc> {
   const sums = await sumLedger(db, clock.nowMs());
-  const used = sums.spentDayAtomic + sums.heldAtomic;
-  return atomicUsdc(used >= config.budgetAtomic ? 0n : config.budgetAtomic - used);
+  return leftUnder(config.budgetAtomic, sums.spentDayAtomic, sums.heldAtomic);
 }

@@ -1,11 +1,10 @@
-import { workerExperimentId } from '../base/ids.ts';
 import type { Attempt } from '../payment/journal.ts';
 import { parseRunResult, type RunResult } from '../worker/result.ts';
 import type { Drive } from './drive.ts';
 import type { Experiment, Reason } from './experiment.ts';
 import { releaseSlots } from './leases.ts';
 import { publish, resolveFate } from './publish.ts';
-import { loadResultReply } from './replies.ts';
+import { expectRun, loadResultReply } from './replies.ts';
 
 /** `returned → judged`: reads the filed answer and judges it; what the money did is settled after that. */
 export async function judgeStep(drive: Drive, experiment: Experiment): Promise<void> {
@@ -33,9 +32,7 @@ function readResult(
   reply: { body: Uint8Array; receivedAtMs: number },
 ): { run: RunResult; reason: Reason | null } {
   const run = parseRunResult(reply.body, {
-    workerExperimentId: workerExperimentId(experiment.experimentId, attempt.attempt),
-    trainHash: experiment.trainHash,
-    config: experiment.config,
+    ...expectRun(experiment, attempt),
     ...(attempt.firstSentAtMs === null ? {} : { wallSeconds: (reply.receivedAtMs - attempt.firstSentAtMs) / 1000 }),
   });
   if (typeof run !== 'string') return { run, reason: explainRun(run) };

@@ -1,4 +1,3 @@
-import { workerExperimentId } from '../base/ids.ts';
 import { type Attempt, loadAttempts, writeOutcome } from '../payment/journal.ts';
 import { parseRunResult } from '../worker/result.ts';
 import type { Drive } from './drive.ts';
@@ -6,7 +5,7 @@ import type { Experiment, Reason } from './experiment.ts';
 import { releaseSlots } from './leases.ts';
 import { dropAttempt } from './pay-step.ts';
 import { publish, resolveFate } from './publish.ts';
-import { countBusyReplies, loadResultReply, saveReply } from './replies.ts';
+import { countBusyReplies, expectRun, loadResultReply, saveReply } from './replies.ts';
 import { resend } from './send-step.ts';
 
 /** How often one header is sent at most; a worker that loses it that often will not find it. */
@@ -39,12 +38,7 @@ export async function recoverStep(drive: Drive, experiment: Experiment): Promise
 /** An answer that came when another process had taken over is filed all the same: it may have been paid for. */
 async function useFiledAnswer(drive: Drive, experiment: Experiment, attempt: Attempt): Promise<boolean> {
   const reply = await loadResultReply(drive.ports.db, experiment.experimentId, attempt.attempt);
-  const expected = {
-    workerExperimentId: workerExperimentId(experiment.experimentId, attempt.attempt),
-    trainHash: experiment.trainHash,
-    config: experiment.config,
-  };
-  if (!reply || typeof parseRunResult(reply.body, expected) === 'string') return false;
+  if (!reply || typeof parseRunResult(reply.body, expectRun(experiment, attempt)) === 'string') return false;
   await drive.advance('returned', { reason: null });
   return true;
 }
@@ -212,11 +206,14 @@ export async function findStoredRun(
   experiment: Experiment,
   attempt: Attempt,
 ): Promise<'found' | 'running' | 'none'> {
-  const id = workerExperimentId(experiment.experimentId, attempt.attempt);
-  const run = await drive.ports.worker.fetchStoredRun(attempt.workerEndpoint, id, drive.signal);
+  const expected = expectRun(experiment, attempt);
+  const run = await drive.ports.worker.fetchStoredRun(
+    attempt.workerEndpoint,
+    expected.workerExperimentId,
+    drive.signal,
+  );
   if (run.kind === 'running') return 'running';
   if (run.kind !== 'found') return 'none';
-  const expected = { workerExperimentId: id, trainHash: experiment.trainHash, config: experiment.config };
   const result = parseRunResult(run.answer.body, expected);
   // What names neither our program nor a score is about nothing of ours.
   if (typeof result === 'string' || (result.flags.includes('hash_missing') && result.status === 'completed'))

@@ -1,4 +1,17 @@
+import { workerExperimentId } from '../base/ids.ts';
+import type { Attempt } from '../payment/journal.ts';
 import type { Db, Trx } from '../store/database.ts';
+import type { ExpectedRun } from '../worker/result.ts';
+import type { Experiment } from './experiment.ts';
+
+/** What an answer to an attempt has to be about. */
+export function expectRun(experiment: Experiment, attempt: Attempt): ExpectedRun {
+  return {
+    workerExperimentId: workerExperimentId(experiment.experimentId, attempt.attempt),
+    trainHash: experiment.trainHash,
+    config: experiment.config,
+  };
+}
 
 /** An answer of a worker as received. */
 export interface Reply {

@@ -87,6 +87,12 @@ export async function sumLedger(db: Db | Trx, nowMs: number, loopId?: string): P
   };
 }
 
+/** What a limit leaves when so much of it is reserved and spent, atomic USDC; a limit that was lowered leaves nothing. */
+export function leftUnder(capAtomic: AtomicUsdc, spentAtomic: AtomicUsdc, heldAtomic: AtomicUsdc): AtomicUsdc {
+  const usedAtomic = spentAtomic + heldAtomic;
+  return atomicUsdc(usedAtomic >= capAtomic ? 0n : capAtomic - usedAtomic);
+}
+
 /** What is reserved for authorizations whose fate is not known yet, atomic USDC; part of what is held. */
 export async function sumUnknown(db: Db): Promise<AtomicUsdc> {
   const row = await db
