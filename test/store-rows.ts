@@ -2,8 +2,8 @@
 import { findChain } from '../src/base/chains.ts';
 import { sha256, sha256ToBytes32 } from '../src/base/hash.ts';
 import { atomicUsdc } from '../src/base/money.ts';
+import type { StoredTerms } from '../src/payment/attempt.ts';
 import type { PaymentIntent } from '../src/payment/intent.ts';
-import type { StoredTerms } from '../src/payment/journal.ts';
 
 export const SOURCE = 'print("val_bpb: 1.0")\n';
 

@@ -3,7 +3,7 @@ import { findChain } from '../base/chains.ts';
 import { InputError } from '../base/errors.ts';
 import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
-import type { StoredTerms } from '../payment/journal.ts';
+import type { StoredTerms } from '../payment/attempt.ts';
 import { saveQuote } from '../payment/quote.ts';
 import type { Services } from './services.ts';
 import { resolveWorker } from './workers.ts';

@@ -1,8 +1,8 @@
 import type { Log } from '../base/log.ts';
 import { type Clock, sleep } from '../base/time.ts';
+import { type Attempt, loadAttempt } from '../payment/attempt.ts';
 import type { Caps } from '../payment/budget.ts';
 import type { PaymentDesk } from '../payment/desk.ts';
-import { type Attempt, loadAttempt } from '../payment/journal.ts';
 import type { Db, Trx } from '../store/database.ts';
 import type { WorkerClient } from '../worker/client.ts';
 import type { RunResult } from '../worker/result.ts';

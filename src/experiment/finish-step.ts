@@ -1,4 +1,4 @@
-import type { Attempt } from '../payment/journal.ts';
+import type { Attempt } from '../payment/attempt.ts';
 import { parseRunResult, type RunResult } from '../worker/result.ts';
 import type { Drive } from './drive.ts';
 import type { Experiment, Reason } from './experiment.ts';

@@ -1,4 +1,4 @@
-import type { Attempt } from '../payment/journal.ts';
+import type { Attempt } from '../payment/attempt.ts';
 import type { Drive } from './drive.ts';
 import type { Experiment } from './experiment.ts';
 import { loadJob } from './jobs.ts';

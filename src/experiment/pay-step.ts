@@ -1,6 +1,7 @@
 import { CoordinatorError } from '../base/errors.ts';
+import { type Attempt, loadAttempts } from '../payment/attempt.ts';
 import { GuardError } from '../payment/guard.ts';
-import { type Attempt, loadAttempts, writeHeader, writeOutcome, writeSent } from '../payment/journal.ts';
+import { writeHeader, writeOutcome, writeSent } from '../payment/journal.ts';
 import type { Drive } from './drive.ts';
 import { type Experiment, type Reason, toReason } from './experiment.ts';
 import { exchange } from './send-step.ts';

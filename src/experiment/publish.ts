@@ -1,5 +1,6 @@
 import { isoTime } from '../base/time.ts';
-import { type Attempt, type AuthorizationOutcome, writeOutcome } from '../payment/journal.ts';
+import type { Attempt } from '../payment/attempt.ts';
+import { type AuthorizationOutcome, writeOutcome } from '../payment/journal.ts';
 import { buildRecordLine, saveRecord, toRawResult } from '../provenance/record.ts';
 import type { Drive } from './drive.ts';
 import type { Experiment, Reason } from './experiment.ts';

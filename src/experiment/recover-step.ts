@@ -1,4 +1,5 @@
-import { type Attempt, loadAttempts, writeOutcome } from '../payment/journal.ts';
+import { type Attempt, loadAttempts } from '../payment/attempt.ts';
+import { writeOutcome } from '../payment/journal.ts';
 import { parseRunResult } from '../worker/result.ts';
 import type { Drive } from './drive.ts';
 import type { Experiment, Reason } from './experiment.ts';

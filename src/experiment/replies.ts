@@ -1,5 +1,5 @@
 import { workerExperimentId } from '../base/ids.ts';
-import type { Attempt } from '../payment/journal.ts';
+import type { Attempt } from '../payment/attempt.ts';
 import type { Db, Trx } from '../store/database.ts';
 import type { ExpectedRun } from '../worker/result.ts';
 import type { Experiment } from './experiment.ts';

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/time.ts';
+import { type Attempt, loadAttempt } from '../payment/attempt.ts';
 import type { PaymentDesk } from '../payment/desk.ts';
-import { type Attempt, type AuthorizationOutcome, loadAttempt, writeOutcome } from '../payment/journal.ts';
+import { type AuthorizationOutcome, writeOutcome } from '../payment/journal.ts';
 import type { Db } from '../store/database.ts';
 import type { Settlement } from './states.ts';
 

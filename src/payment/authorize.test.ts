@@ -4,10 +4,10 @@ import * as z from 'zod';
 import { PAYMENT_CHAINS, type PaymentChain } from '../base/chains.ts';
 import { JsonObject } from '../base/json.ts';
 import { atomicUsdc } from '../base/money.ts';
+import type { StoredTerms } from './attempt.ts';
 import { createPaymentHeader } from './authorize.ts';
 import { GuardError, SigningGuard } from './guard.ts';
 import type { JournaledIntent, PaymentIntent } from './intent.ts';
-import type { StoredTerms } from './journal.ts';
 import { parseOffer } from './offer.ts';
 
 // Public development account 1 of anvil: test chains only.

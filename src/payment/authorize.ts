@@ -7,9 +7,9 @@ import * as z from 'zod';
 import { CoordinatorError } from '../base/errors.ts';
 import { JsonObject } from '../base/json.ts';
 import { formatUsd } from '../base/money.ts';
+import type { StoredTerms } from './attempt.ts';
 import { GuardError, type SigningGuard } from './guard.ts';
 import type { JournaledIntent } from './intent.ts';
-import type { StoredTerms } from './journal.ts';
 
 const Amounts = z.looseObject({ amount: z.string().optional(), maxAmountRequired: z.string().optional() });
 

@@ -4,11 +4,10 @@ import { buildIntent, experimentIdOf, TARGET, TERMS } from '../../test/store-row
 import { openStore, seedExperiments } from '../../test/store-seed.ts';
 import { atomicUsdc } from '../base/money.ts';
 import type { Db, Trx } from '../store/database.ts';
+import { loadAttempt, loadAttempts } from './attempt.ts';
 import { sumLedger } from './budget.ts';
 import {
   type AuthorizationOutcome,
-  loadAttempt,
-  loadAttempts,
   loadHeader,
   writeClaimedTx,
   writeFreeAttempt,
