@@ -2,6 +2,7 @@ import { CoordinatorError } from '../base/errors.ts';
 import type { AtomicUsdc } from '../base/money.ts';
 import type { Clock } from '../base/time.ts';
 import { sleep } from '../base/time.ts';
+import { requirePayable } from '../payment/assess.ts';
 import type { PaymentDesk } from '../payment/desk.ts';
 import type { WorkerClient } from '../worker/client.ts';
 
@@ -69,8 +70,7 @@ export class PriceBook {
     const probe = await this.#worker.probe(endpoint, signal);
     if (probe.kind === 'free') return { kind: 'free' };
     if (probe.kind === 'unprobeable') return { kind: 'unusable', code: 'worker_unprobeable' };
-    const [offer] = this.#desk.assess(probe.headers, probe.body).offers;
-    if (!offer) return { kind: 'unusable', code: 'no_payable_offer' };
+    const [offer] = requirePayable(this.#desk.readTerms(probe.headers, probe.body));
     return { kind: 'priced', priceAtomic: offer.priceAtomic, chainName: offer.chain.name, payTo: offer.payTo };
   }
 }

@@ -5,7 +5,7 @@ import { loadChampion } from '../campaign/champion.ts';
 import { type Experiment, loadExperiment, loadExperiments } from '../experiment/experiment.ts';
 import { type Draft, draftExperiment, findByKey, findSubmitted } from '../experiment/journal.ts';
 import { type ExperimentState, isCancellable } from '../experiment/states.ts';
-import { NoWalletError } from '../payment/desk.ts';
+import { NoWalletError } from '../payment/payment-errors.ts';
 import { writeOutcome } from '../payment/journal.ts';
 import { loadQuote, type Quote } from '../payment/quote.ts';
 import { type ExperimentView, viewExperiment } from './experiment-view.ts';

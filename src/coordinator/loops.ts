@@ -16,7 +16,7 @@ import { loadProgress } from '../campaign/loop-engine.ts';
 import type { Edit } from '../experiment/edits.ts';
 import type { Experiment } from '../experiment/experiment.ts';
 import type { Variant } from '../experiment/variant.ts';
-import { NoWalletError } from '../payment/desk.ts';
+import { NoWalletError } from '../payment/payment-errors.ts';
 import { saveSource } from '../provenance/sources.ts';
 import type { Trx } from '../store/database.ts';
 import type { Services } from './services.ts';

@@ -3,6 +3,7 @@ import { findChain } from '../base/chains.ts';
 import { InputError } from '../base/errors.ts';
 import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
+import { requirePayable } from '../payment/assess.ts';
 import type { StoredTerms } from '../payment/attempt.ts';
 import { saveQuote } from '../payment/quote.ts';
 import type { Services } from './services.ts';
@@ -42,9 +43,8 @@ export async function probeWorker(services: Services, worker: string, signal?: A
       next_step: `Submit to it by name: submit_experiment with worker "${target.endpoint}".`,
     };
   }
-  const terms = desk.assess(probe.headers, probe.body);
-  const [offer] = terms.offers;
-  if (!offer) throw new TypeError('assessed terms hold an offer');
+  const terms = desk.readTerms(probe.headers, probe.body);
+  const [offer] = requirePayable(terms);
   const quote = await saveQuote(db, target.endpoint, target.workerId, offer, clock.nowMs());
   const problem = await desk.checkCaps(offer.priceAtomic, config.maxPriceAtomic).then(
     () => null,

@@ -1,9 +1,10 @@
 import { ConfigurationError, CoordinatorError } from '../base/errors.ts';
+import { type AssessedTerms, requirePayable } from '../payment/assess.ts';
 import { OverBudgetError } from '../payment/budget.ts';
-import { type AssessedTerms, NoWalletError, UnpayableError } from '../payment/desk.ts';
 import { FrozenError } from '../payment/freeze.ts';
 import { writeFreeAttempt, writeIntent } from '../payment/journal.ts';
 import type { Offer } from '../payment/offer.ts';
+import { NoWalletError, UnpayableError } from '../payment/payment-errors.ts';
 import { loadQuote, matchQuote } from '../payment/quote.ts';
 import { SignerError } from '../payment/remote-signer.ts';
 import type { Drive } from './drive.ts';
@@ -115,11 +116,13 @@ async function tryWorker(drive: Drive, experiment: Experiment, target: Target): 
       await reserveFree(drive, experiment, target);
       return null;
     case 'priced': {
-      const terms = desk.assess(probe.headers, probe.body);
+      // Who pays is known from here on, so that an offer which names us as its payee falls away.
+      await desk.fetchPayer();
+      const terms = desk.readTerms(probe.headers, probe.body);
       const quote = experiment.quoteId === null ? undefined : await loadQuote(db, experiment.quoteId);
-      const usable = selectUsable(terms.offers, experiment, expectedSeconds);
-      const offer =
-        quote?.workerEndpoint === target.endpoint ? matchQuote(quote.terms, usable) : pickCheapest(usable, experiment);
+      const isQuoted = quote?.workerEndpoint === target.endpoint;
+      const offers = isQuoted ? [matchQuote(quote.terms, terms)] : requirePayable(terms);
+      const offer = pickCheapest(selectUsable(offers, experiment, expectedSeconds), experiment);
       await reservePaid(drive, experiment, target, terms, offer, expectedSeconds);
       return null;
     }

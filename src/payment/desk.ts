@@ -1,11 +1,11 @@
 import { type Hex, isAddressEqual } from 'viem';
 import { findChain, type PaymentChain } from '../base/chains.ts';
-import { CoordinatorError } from '../base/errors.ts';
 import type { Sha256 } from '../base/hash.ts';
-import { type AtomicUsdc, formatUsd } from '../base/money.ts';
+import type { AtomicUsdc } from '../base/money.ts';
 import type { Clock } from '../base/time.ts';
 import type { Db } from '../store/database.ts';
-import type { Attempt, StoredTerms } from './attempt.ts';
+import { type AssessedTerms, assessTerms } from './assess.ts';
+import type { Attempt } from './attempt.ts';
 import { createPaymentHeader } from './authorize.ts';
 import { type Caps, OverBudgetError, sumLedger } from './budget.ts';
 import type { ChainReader, ChainState } from './chain.ts';
@@ -13,38 +13,11 @@ import { assertNotFrozen } from './freeze.ts';
 import { SigningGuard } from './guard.ts';
 import type { PaymentIntent } from './intent.ts';
 import { createNonce, createSalt } from './nonce.ts';
-import { type Offer, sortOffers } from './offer.ts';
-import { parseTerms, TermsError } from './terms.ts';
+import type { Offer } from './offer.ts';
+import { checkPayer } from './payer-check.ts';
+import { NoWalletError, UnpayableError } from './payment-errors.ts';
+import { TermsError } from './terms.ts';
 import type { Wallet } from './wallet.ts';
-
-/** A paid call needs a key and there is none. */
-export class NoWalletError extends CoordinatorError {
-  override readonly name = 'NoWalletError';
-  readonly code = 'no_wallet';
-  readonly nextStep =
-    'Set AUTORESEARCH_PRIVATE_KEY_FILE to a file (mode 600) with the key of a wallet that holds only the experiment budget, then restart. Reading tools work without it.';
-  constructor() {
-    super('No wallet is configured, so nothing can be paid. Nothing was signed or paid.');
-  }
-}
-
-/** The payer cannot cover the price, or the payment cannot be prepared safely. */
-export class UnpayableError extends CoordinatorError {
-  override readonly name = 'UnpayableError';
-  constructor(
-    readonly code:
-      | 'insufficient_balance'
-      | 'clock_skew'
-      | 'timeout_too_short'
-      | 'upfront_refused'
-      | 'contract_wallet'
-      | 'chain_unreadable',
-    message: string,
-    readonly nextStep: string,
-  ) {
-    super(`${message} Nothing was signed or paid.`);
-  }
-}
 
 export interface DeskOptions {
   readonly db: Db;
@@ -58,15 +31,6 @@ export interface DeskOptions {
   readonly clock: Clock;
 }
 
-/** What a worker asks, read and checked. */
-export interface AssessedTerms {
-  /** Cheapest first; at least one. */
-  readonly offers: readonly Offer[];
-  toStored(offer: Offer): StoredTerms;
-}
-
-/** A clock that is off by more than this makes windows of time meaningless, in seconds (x402.md section 6). */
-const MAX_SKEW_SECONDS = 30;
 /** Added to the expected run for loading, settling and clocks, in seconds (design.md section 5, invariant 3). */
 const WINDOW_MARGIN_SECONDS = 120;
 /** Signing, sending and settling alone take this long, in seconds: a shorter window runs out before it can be used. */
@@ -118,29 +82,10 @@ export class PaymentDesk {
 
   /**
    * Reads the terms of a 402.
-   * @throws TermsError when no offer can be paid
+   * @throws TermsError when they cannot be read
    */
-  assess(headers: Readonly<Record<string, string>>, body: Uint8Array): AssessedTerms {
-    const terms = parseTerms(headers, body);
-    const { payable, problems } = sortOffers(terms, this.#payer);
-    if (payable.length === 0) {
-      const reasons = Object.entries(problems).map(([problem, count]) => `${count} × ${problem}`);
-      throw new TermsError(
-        'no_payable_offer',
-        `The worker makes no offer that can be paid safely (${reasons.join(', ') || 'none at all'}).`,
-      );
-    }
-    return {
-      offers: payable,
-      toStored: (offer) => ({
-        x402Version: offer.x402Version,
-        network: offer.network,
-        flow: offer.flow,
-        isInBody: terms.isInBody,
-        envelope: terms.envelope,
-        offer: offer.raw,
-      }),
-    };
+  readTerms(headers: Readonly<Record<string, string>>, body: Uint8Array): AssessedTerms {
+    return assessTerms(headers, body, this.#payer);
   }
 
   /**
@@ -176,7 +121,8 @@ export class PaymentDesk {
     const guard = await this.#openGuard();
     if (isAddressEqual(offer.payTo, guard.payer))
       throw new TermsError('no_payable_offer', 'The worker names our own wallet as its payee.');
-    const head = await this.#checkPayer(offer, guard.payer);
+    const reader = await this.#options.openChain(offer.chain);
+    const fromBlock = reader && (await checkPayer(reader, db, offer, guard.payer, clock.nowMs()));
     const validitySeconds = Math.min(
       offer.maxTimeoutSeconds,
       this.#options.maxValiditySeconds,
@@ -201,48 +147,7 @@ export class PaymentDesk {
       validBefore: Math.floor(clock.nowMs() / 1000) + validitySeconds,
       nonce,
     };
-    return { intent, fromBlock: head };
-  }
-
-  /** Checks, where the chain can be read, that the payer can pay and that our clock agrees with the chain's. */
-  async #checkPayer(offer: Offer, payer: Hex): Promise<bigint | null> {
-    const { db, clock } = this.#options;
-    const reader = await this.#options.openChain(offer.chain);
-    if (!reader) return null;
-    const sums = await sumLedger(db, clock.nowMs());
-    const [head, hasCode, balanceAtomic] = await Promise.all([
-      reader.fetchHead(),
-      reader.hasCode(payer),
-      reader.fetchBalance(payer),
-    ]).catch(() => {
-      throw new UnpayableError(
-        'chain_unreadable',
-        `The node of ${offer.chain.name} does not answer, so the wallet cannot be checked.`,
-        'Check ERPC_URL; the experiment waits for the node meanwhile.',
-      );
-    });
-    if (hasCode) {
-      throw new UnpayableError(
-        'contract_wallet',
-        `The wallet ${payer} is a contract on ${offer.chain.name}; its signatures are not ones that workers accept.`,
-        'Pay from an ordinary account.',
-      );
-    }
-    if (head.timeUnix - clock.nowMs() / 1000 > MAX_SKEW_SECONDS) {
-      throw new UnpayableError(
-        'clock_skew',
-        "This machine's clock is behind the chain's by more than 30 seconds.",
-        'Set the clock of this machine.',
-      );
-    }
-    if (balanceAtomic < sums.heldAtomic + offer.priceAtomic) {
-      throw new UnpayableError(
-        'insufficient_balance',
-        `The wallet ${payer} holds ${formatUsd(balanceAtomic)} USDC on ${offer.chain.name}, of which ${formatUsd(sums.heldAtomic)} are reserved; the worker asks ${formatUsd(offer.priceAtomic)}.`,
-        `Send USDC on ${offer.chain.name} to the wallet.`,
-      );
-    }
-    return head.block;
+    return { intent, fromBlock };
   }
 
   /** Signs a journaled attempt. @throws NoWalletError, SignerError, GuardError, FrozenError */

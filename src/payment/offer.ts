@@ -144,25 +144,30 @@ function isPayable(payTo: string, chain: PaymentChain, payer: `0x${string}` | nu
   return !refused.some((address) => isAddressEqual(address, payTo));
 }
 
+/** An offer as received, which cannot be paid. */
+export interface UnpayableOffer {
+  readonly problem: OfferProblem;
+  readonly document: unknown;
+}
+
 export interface OfferChoice {
   /** Every offer that can be paid, cheapest first, CAIP-2 before alias. */
   readonly payable: readonly Offer[];
-  /** Why the others cannot, counted. */
-  readonly problems: Readonly<Partial<Record<OfferProblem, number>>>;
+  readonly unpayable: readonly UnpayableOffer[];
 }
 
-/** Sorts the offers of a 402 into payable ones and the reasons of the rest. */
+/** Sorts the offers of a 402 into payable ones and the others with their reasons. */
 export function sortOffers(terms: PaymentTerms, payer: `0x${string}` | null): OfferChoice {
   const payable: Offer[] = [];
-  const problems: Partial<Record<OfferProblem, number>> = {};
+  const unpayable: UnpayableOffer[] = [];
   for (const document of terms.offers) {
     const offer = parseOffer(terms.x402Version, document, payer);
-    if (typeof offer === 'string') problems[offer] = (problems[offer] ?? 0) + 1;
+    if (typeof offer === 'string') unpayable.push({ problem: offer, document });
     else payable.push(offer);
   }
   const rank = (offer: Offer) => (offer.network === offer.chain.caip2 ? 0 : 1);
   payable.sort((a, b) =>
     a.priceAtomic === b.priceAtomic ? rank(a) - rank(b) : a.priceAtomic < b.priceAtomic ? -1 : 1,
   );
-  return { payable, problems };
+  return { payable, unpayable };
 }

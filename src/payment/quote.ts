@@ -1,11 +1,12 @@
 import * as z from 'zod';
-import { findChain } from '../base/chains.ts';
 import { CoordinatorError } from '../base/errors.ts';
 import { createQuoteId, QuoteId } from '../base/ids.ts';
 import { readJson } from '../base/json.ts';
-import { type AtomicUsdc, formatUsd, parseAtomic } from '../base/money.ts';
+import { parseAtomic } from '../base/money.ts';
 import type { Db } from '../store/database.ts';
-import type { Offer, PaymentFlow } from './offer.ts';
+import type { AssessedTerms } from './assess.ts';
+import type { Offer } from './offer.ts';
+import { listChanges, listStatedChanges, type QuotedTerms, quoteTerms } from './quote-changes.ts';
 
 /** How long a quote may be used, in milliseconds: long enough to think, too short for prices to drift far. */
 export const QUOTE_LIFETIME_MS = 10 * 60_000;
@@ -20,15 +21,6 @@ export interface Quote {
   readonly expiresAtMs: number;
 }
 
-export interface QuotedTerms {
-  readonly chainId: number;
-  readonly asset: `0x${string}`;
-  readonly payTo: `0x${string}`;
-  readonly priceAtomic: AtomicUsdc;
-  readonly maxTimeoutSeconds: number;
-  readonly flow: PaymentFlow;
-}
-
 /** The fresh terms of a worker are not those that were quoted. */
 export class QuoteChangedError extends CoordinatorError {
   override readonly name = 'QuoteChangedError';
@@ -40,44 +32,17 @@ export class QuoteChangedError extends CoordinatorError {
   }
 }
 
-/** Reduces an offer to what consent is about. */
-export function quoteTerms(offer: Offer): QuotedTerms {
-  return {
-    chainId: offer.chain.chainId,
-    asset: offer.chain.asset.address,
-    payTo: offer.payTo,
-    priceAtomic: offer.priceAtomic,
-    maxTimeoutSeconds: offer.maxTimeoutSeconds,
-    flow: offer.flow,
-  };
-}
-
 /**
  * Finds, among fresh offers, one that keeps a quote's word: same payee, asset, chain, time limit and flow, at most its price.
  * @throws QuoteChangedError with both versions when none does
  */
-export function matchQuote(quoted: QuotedTerms, fresh: readonly Offer[]): Offer {
-  const kept = fresh.find((offer) => listChanges(quoted, quoteTerms(offer)).length === 0);
+export function matchQuote(quoted: QuotedTerms, fresh: Pick<AssessedTerms, 'offers' | 'unpayable'>): Offer {
+  const kept = fresh.offers.find((offer) => listChanges(quoted, quoteTerms(offer)).length === 0);
   if (kept) return kept;
-  const nearest = fresh[0];
-  throw new QuoteChangedError(nearest ? listChanges(quoted, quoteTerms(nearest)) : ['no payable offer is left']);
-}
-
-function listChanges(quoted: QuotedTerms, now: QuotedTerms): string[] {
-  const changes: string[] = [];
-  if (now.priceAtomic > quoted.priceAtomic) {
-    changes.push(`price ${formatUsd(quoted.priceAtomic)} USDC quoted, ${formatUsd(now.priceAtomic)} USDC now`);
-  }
-  const chainName = (id: number) => findChain(id)?.name ?? String(id);
-  if (now.chainId !== quoted.chainId)
-    changes.push(`network ${chainName(quoted.chainId)} quoted, ${chainName(now.chainId)} now`);
-  if (now.asset !== quoted.asset && now.chainId === quoted.chainId)
-    changes.push(`asset ${quoted.asset} quoted, ${now.asset} now`);
-  if (now.payTo !== quoted.payTo) changes.push(`payee ${quoted.payTo} quoted, ${now.payTo} now`);
-  if (now.maxTimeoutSeconds !== quoted.maxTimeoutSeconds)
-    changes.push(`time limit ${quoted.maxTimeoutSeconds} s quoted, ${now.maxTimeoutSeconds} s now`);
-  if (now.flow !== quoted.flow) changes.push(`payment flow ${quoted.flow} quoted, ${now.flow} now`);
-  return changes;
+  const [nearest] = fresh.offers;
+  const [refused] = fresh.unpayable;
+  if (nearest) throw new QuoteChangedError(listChanges(quoted, quoteTerms(nearest)));
+  throw new QuoteChangedError(refused ? listStatedChanges(quoted, refused) : ['no offer is left']);
 }
 
 const StoredTerms = z.object({

@@ -77,9 +77,14 @@ describe('between quote and payment', () => {
     ],
     ['another time limit', { maxTimeoutSeconds: 800 }, 'quote_changed', '900 s quoted, 800 s now'],
     ['another flow', UPFRONT, 'quote_changed', 'payment flow authorization quoted, upfront now'],
-    ['another asset', { asset: FOREIGN }, 'no_payable_offer', '1 × asset'],
-    ['another domain', { extra: { name: 'USD Coin', version: '2' } }, 'no_payable_offer', '1 × domain'],
-    ['another scheme', { scheme: 'upto' }, 'no_payable_offer', '1 × scheme'],
+    ['another asset', { asset: FOREIGN }, 'quote_changed', `quoted, "${FOREIGN}" now`],
+    [
+      'another domain',
+      { extra: { name: 'USD Coin', version: '2' } },
+      'quote_changed',
+      'signing domain USDC 2 quoted, "USD Coin 2" now',
+    ],
+    ['another scheme', { scheme: 'upto' }, 'quote_changed', 'scheme exact quoted, "upto" now'],
   ])('%s ends the experiment before anything is signed', async (_what, offer, code, words) => {
     const quote_id = await house.quote(worker);
     worker.offer = offer;
