@@ -72,6 +72,8 @@ const ROWS: readonly Row[] = [
   ['monad', 143, '0x754704Bc059F8C67012fEd69BC8A327a5aafb603', 'USDC', 'main'],
   ['xdc', 50, '0xfA2958CB79b0491CC627c1557F441eF849Ca8eb1', 'USDC', 'main'],
   ['xdc-apothem', 51, '0xb5AB69F7bBada22B28e79C8FFAECe55eF1c771D4', 'USDC', 'test'],
+  ['hpp', 190415, '0x401eCb1D350407f13ba348573E5630B83638E30D', 'Bridged USDC', 'main'],
+  ['hpp-sepolia', 181228, '0x401eCb1D350407f13ba348573E5630B83638E30D', 'Bridged USDC', 'test'],
   ['edge', 36900, '0x9cb8142aEBBcdc60AF7c97Af897A67A8f3CA71C2', 'USDC.e', 'main'],
 ];
 

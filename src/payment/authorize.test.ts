@@ -46,6 +46,7 @@ function createGuard() {
         signatures += 1;
         return account.signTypedData(data);
       },
+      signText: () => expect.unreachable('a payment needs no sign-in'),
     },
     { maxPriceAtomic: 250_000n, maxValiditySeconds: 1_800 },
     { nowMs: () => NOW * 1_000 },

@@ -154,6 +154,17 @@ async function sumLive(trx: Trx, experimentId: string): Promise<bigint> {
   return BigInt(row?.total ?? 0);
 }
 
+/** Takes back what counted as spent on a worker's word alone, now that the chain proves that it never was. */
+export async function refuteSpending(trx: Trx, experimentId: string, attempt: number, nowMs: number): Promise<void> {
+  await trx
+    .updateTable('ledger')
+    .set({ state: 'released', updated_at: nowMs })
+    .where('experiment_id', '=', experimentId)
+    .where('attempt', '=', attempt)
+    .where('state', '=', 'spent')
+    .execute();
+}
+
 /**
  * Ends a reservation. `spent` is final; `released` needs proof that the authorization can never be used.
  * A row that is spent is never released.

@@ -15,6 +15,8 @@ const hex = (value: number | bigint): Hex => `0x${value.toString(16)}`;
 
 interface Node {
   timeUnix: number;
+  /** Time of the block two before the newest. */
+  confirmedUnix: number;
   isUsed: boolean;
   logs: readonly object[];
   receipts: Record<string, { status?: Hex; logs: readonly object[] }>;
@@ -28,6 +30,7 @@ interface Node {
 async function startNode(change: Partial<Node>) {
   const node: Node = {
     timeUnix: intent.validBefore - 10,
+    confirmedUnix: change.timeUnix ?? 0,
     isUsed: false,
     logs: [],
     receipts: {},
@@ -43,7 +46,9 @@ async function startNode(change: Partial<Node>) {
       case 'eth_blockNumber':
         return hex(5_000);
       case 'eth_getBlockByNumber':
-        return { number: hex(5_000), timestamp: hex(node.timeUnix), transactions: [] };
+        return params[0] === hex(4_998)
+          ? { number: hex(4_998), timestamp: hex(node.confirmedUnix), transactions: [] }
+          : { number: hex(5_000), timestamp: hex(node.timeUnix), transactions: [] };
       case 'eth_call':
         return node.knows(z.string().parse(params[1])) ? pad(hex(node.isUsed ? 1 : 0)) : undefined;
       case 'eth_getTransactionReceipt': {
@@ -129,6 +134,12 @@ describe('the fate of an authorization', () => {
       const { reader } = await startNode({ timeUnix });
       expect(await reader.fetchState(intent, 0n, null)).toEqual({ kind });
     }
+  });
+
+  it('is not proven expired by a block that a reorganisation could still take back', async () => {
+    const timeUnix = intent.validBefore + 1;
+    const { reader } = await startNode({ timeUnix, confirmedUnix: intent.validBefore });
+    expect(await reader.fetchState(intent, 0n, null)).toEqual({ kind: 'live' });
   });
 
   it('is not proven by a node that lags behind the one that told the time', async () => {

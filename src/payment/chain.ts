@@ -27,12 +27,15 @@ const SMALLEST_WINDOW_BLOCKS = 10n;
 /** Where an intent was written without a chain in reach, its settlement is looked for in so many newest blocks: more than a day on Base. */
 const MAX_AGE_BLOCKS = 50_000n;
 
+/** How many blocks must follow the one that proves an expiry, so that no small reorganisation takes the proof back. */
+const CONFIRMATIONS = 2n;
+
 /** Where an authorization stands on the chain, as of one block. */
 export type ChainState =
   | { readonly kind: 'settled'; readonly tx: Hex; readonly block: bigint }
   /** The nonce is used, yet by a cancellation: no money can move. */
   | { readonly kind: 'cancelled'; readonly tx: Hex }
-  /** Unused in a block whose time is past `validBefore`: no money can move any more. */
+  /** Unused, and a confirmed block's time is past `validBefore`: no money can move any more. */
   | { readonly kind: 'expired' }
   /** Unused, and the worker may still use it. */
   | { readonly kind: 'live' }
@@ -102,8 +105,14 @@ export class ChainReader {
       args: [intent.payer, intent.nonce],
       blockNumber: head.block,
     });
-    if (!isUsed) return { kind: head.timeUnix > intent.validBefore ? 'expired' : 'live' };
+    if (!isUsed) return { kind: (await this.#isConfirmedPast(intent.validBefore, head)) ? 'expired' : 'live' };
     return (await this.#findInHint(intent, hintTx)) ?? (await this.#findInLogs(intent, fromBlock)) ?? { kind: 'used' };
+  }
+
+  async #isConfirmedPast(timeUnix: number, head: { block: bigint; timeUnix: number }): Promise<boolean> {
+    if (head.timeUnix <= timeUnix || head.block < CONFIRMATIONS) return false;
+    const confirmed = await this.#client.getBlock({ blockNumber: head.block - CONFIRMATIONS });
+    return Number(confirmed.timestamp) > timeUnix;
   }
 
   async #findInHint(intent: PaymentIntent, hintTx: string | null): Promise<ChainState | null> {

@@ -1,5 +1,6 @@
 import { type Hex, isAddressEqual } from 'viem';
 import { findChain, type PaymentChain } from '../base/chains.ts';
+import { buildWorkerUrl } from '../base/endpoint.ts';
 import type { Sha256 } from '../base/hash.ts';
 import type { AtomicUsdc } from '../base/money.ts';
 import type { Clock } from '../base/time.ts';
@@ -16,6 +17,7 @@ import { createNonce, createSalt } from './nonce.ts';
 import type { Offer } from './offer.ts';
 import { checkPayer } from './payer-check.ts';
 import { NoWalletError, UnpayableError } from './payment-errors.ts';
+import type { SignInCredential } from './sign-in.ts';
 import { TermsError } from './terms.ts';
 import type { Wallet } from './wallet.ts';
 
@@ -160,6 +162,23 @@ export class PaymentDesk {
   /** Asked before every send. @throws FrozenError while spending is frozen */
   async assertMaySend(): Promise<void> {
     await assertNotFrozen(this.#options.db);
+  }
+
+  /**
+   * Signs in as the wallet of a paid attempt, for one request to its worker and to no other host (worker-api.md
+   * section 6). Allowed while spending is frozen: it opens what is paid for and moves no money.
+   * @param path below the worker's endpoint
+   * @throws NoWalletError, SignerError, GuardError
+   */
+  async signIn(
+    { workerEndpoint, payment }: Attempt,
+    path: string,
+  ): Promise<{ readonly url: string; readonly authorization: SignInCredential }> {
+    if (!payment) throw new NoWalletError();
+    const { payer, chain } = payment.intent;
+    const url = buildWorkerUrl(workerEndpoint, path);
+    const guard = await this.#openGuard();
+    return { url, authorization: await guard.signIn({ url, payer, chainId: chain.chainId }) };
   }
 
   /** Asks the chain what became of an attempt's authorization; `unverifiable` when no chain can be read. */

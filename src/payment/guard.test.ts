@@ -48,6 +48,7 @@ function createHolder(sign: (data: TransferTypedData) => Promise<string> = (data
       const answer = await sign(data);
       return `0x${answer.replace(/^0x/, '')}`;
     },
+    signText: () => expect.unreachable('a payment needs no sign-in'),
   };
   return { asked, holder };
 }

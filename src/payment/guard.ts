@@ -1,7 +1,16 @@
-import { getAddress, type Hex, recoverTypedDataAddress } from 'viem';
+import { getAddress, type Hex, isAddressEqual, recoverMessageAddress, recoverTypedDataAddress } from 'viem';
 import { CoordinatorError } from '../base/errors.ts';
 import type { Clock } from '../base/time.ts';
 import type { JournaledIntent } from './intent.ts';
+import {
+  buildSignInText,
+  createSignInNonce,
+  encodeSignIn,
+  SIGN_IN_LIFE_MS,
+  type SignInCredential,
+  type SignInRequest,
+  type SignInText,
+} from './sign-in.ts';
 
 /** EIP-712 data of EIP-3009. */
 export interface TransferTypedData {
@@ -33,9 +42,17 @@ const TRANSFER_TYPES = {
 export interface KeyHolder {
   readonly address: `0x${string}`;
   signTransfer(data: TransferTypedData): Promise<Hex>;
+  /** Signs with the prefix of EIP-191, so that the signature is one of no transaction and no typed data. */
+  signText(text: SignInText): Promise<Hex>;
 }
 
-export type RefusalCode = 'wrong_payer' | 'offer_differs' | 'over_cap' | 'validity' | 'bad_signature';
+export type RefusalCode =
+  | 'wrong_payer'
+  | 'offer_differs'
+  | 'over_cap'
+  | 'validity'
+  | 'bad_signature'
+  | 'no_sign_in_text';
 
 /** The guard refused to sign, or a signature it got back is not usable. */
 export class GuardError extends CoordinatorError {
@@ -46,20 +63,26 @@ export class GuardError extends CoordinatorError {
     message: string,
   ) {
     super(`${message} Nothing was sent.`);
-    this.nextStep =
-      code === 'bad_signature'
-        ? 'Run `doctor` to check the signer and its key.'
-        : 'Probe the worker again for a fresh quote.';
+    this.nextStep = NEXT_STEPS[code] ?? 'Probe the worker again for a fresh quote.';
   }
 }
+
+const NEXT_STEPS: Partial<Record<RefusalCode, string>> = {
+  bad_signature: 'Run `doctor` to check the signer and its key.',
+  no_sign_in_text: 'Ask the operator of the worker for the result.',
+};
 
 /** Half of the order of secp256k1: USDC refuses a signature whose `s` is above it. */
 const HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n;
 const SIGNATURE = /^0x[0-9a-fA-F]{130}$/;
 
+/** A sign-in whose signature took longer than this is not used: its gate may refuse it as too old, in milliseconds. */
+const MAX_SIGN_IN_AGE_MS = SIGN_IN_LIFE_MS / 2;
+
 /**
- * The only way to a signature (invariant 6). It signs one kind of thing, a transfer that equals a journaled intent with
- * the asset and domain of our own table, and hands out a signature only after it recovered to the payer.
+ * The only way to a signature (invariant 6). It signs two kinds of things and hands out a signature only after it
+ * recovered to the payer: a transfer that equals a journaled intent with the asset and domain of our own table, and a
+ * sign-in at a worker, whose text it makes itself.
  */
 export class SigningGuard {
   readonly #keyHolder: KeyHolder;
@@ -95,13 +118,35 @@ export class SigningGuard {
     return signature;
   }
 
+  /**
+   * Signs in as the wallet that paid, once: each call makes a text of its own with a fresh nonce. Nobody else has a say
+   * in that text, and it moves no money, so it is signed while spending is frozen, too.
+   * @throws GuardError when the wallet did not pay there, the host fits no such text, or the signature is unusable
+   */
+  async signIn(request: SignInRequest): Promise<SignInCredential> {
+    this.#assertPayer(request.payer);
+    const issuedAtMs = this.#clock.nowMs();
+    const text = buildSignInText(request, createSignInNonce(), issuedAtMs);
+    if (text === null) throw new GuardError('no_sign_in_text', "The worker's host cannot stand in a sign-in text.");
+    const signature = normaliseSignature(await this.#keyHolder.signText(text));
+    const signer = await recoverMessageAddress({ message: text, signature }).catch(() => null);
+    if (signer === null || !isAddressEqual(signer, request.payer))
+      throw new GuardError('bad_signature', 'The signer answered with a signature of another key or text.');
+    if (this.#clock.nowMs() - issuedAtMs > MAX_SIGN_IN_AGE_MS)
+      throw new GuardError('validity', 'The signer took so long that the sign-in is too old to be used.');
+    return encodeSignIn(text, signature);
+  }
+
+  #assertPayer(payer: Hex): void {
+    if (isAddressEqual(payer, this.#keyHolder.address)) return;
+    throw new GuardError(
+      'wrong_payer',
+      `The journaled payment is from ${payer}, the key is ${this.#keyHolder.address}.`,
+    );
+  }
+
   #assertAllowed(intent: JournaledIntent): void {
-    if (getAddress(intent.payer) !== getAddress(this.#keyHolder.address)) {
-      throw new GuardError(
-        'wrong_payer',
-        `The journaled payment is from ${intent.payer}, the key is ${this.#keyHolder.address}.`,
-      );
-    }
+    this.#assertPayer(intent.payer);
     if (intent.valueAtomic <= 0n || intent.valueAtomic > this.#limits.maxPriceAtomic) {
       throw new GuardError(
         'over_cap',

@@ -176,6 +176,18 @@ describe('an outcome', () => {
     expect(await loadAttempt(db, ID, 1)).toMatchObject({ state: 'settled', paymentTx: TX, claimedTx: TX });
   });
 
+  it('that is only claimed and then proven unpaid gives its money back', async () => {
+    const db = await journal();
+    await sign(db);
+    await send(db);
+    await end(db, { kind: 'claimed', tx: TX });
+    await end(db, { kind: 'unpaid', reason: 'expired' });
+    expect(await loadAttempt(db, ID, 1)).toMatchObject({ state: 'unpaid' });
+    expect(await sumLedger(db, NOW)).toMatchObject({ spentAtomic: 0n, heldAtomic: 0n });
+    await end(db, { kind: 'settled', tx: TX });
+    expect(await loadAttempt(db, ID, 1)).toMatchObject({ state: 'unpaid' });
+  });
+
   it('of a free worker moves no money', async () => {
     const db = await openStore();
     await seedExperiments(db, 1);
@@ -217,7 +229,8 @@ it('only goes forward, and its books always agree with its state', { timeout: 60
         if (RANK[before.state] === 5) expect(after.state).toBe(before.state);
         const { heldAtomic, spentAtomic } = await sumLedger(db, NOW);
         expect(heldAtomic + spentAtomic).toBeLessThanOrEqual(50_000n);
-        if (after.state === 'settled') expect(spentAtomic).toBe(50_000n);
+        if (['settled', 'claimed'].includes(after.state)) expect(spentAtomic).toBe(50_000n);
+        if (after.state === 'unpaid') expect(heldAtomic + spentAtomic).toBe(0n);
         if (['intent', 'signed', 'sent'].includes(after.state)) expect(heldAtomic).toBe(50_000n);
         before = after;
       }

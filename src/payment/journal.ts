@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { readJson } from '../base/json.ts';
 import type { Db, Trx } from '../store/database.ts';
 import { type AttemptState, type StoredTerms, selectAttempt } from './attempt.ts';
-import { type Caps, closeReservation, reserve } from './budget.ts';
+import { type Caps, closeReservation, refuteSpending, reserve } from './budget.ts';
 import type { JournaledHeader, PaymentIntent } from './intent.ts';
 
 export interface NewAttempt {
@@ -152,7 +152,10 @@ export type AuthorizationOutcome =
   | { readonly kind: 'claimed'; readonly tx: string | null }
   | { readonly kind: 'unpaid'; readonly reason: string };
 
-/** Ends an authorization and its reservation together. A settled one is never changed again. */
+/**
+ * Ends an authorization and its reservation together. A settled one is never changed again; one that was only claimed
+ * may turn out unpaid.
+ */
 export async function writeOutcome(
   trx: Trx,
   experimentId: string,
@@ -160,6 +163,7 @@ export async function writeOutcome(
   outcome: AuthorizationOutcome,
   nowMs: number,
 ): Promise<void> {
+  const before = await selectAttempt(trx, experimentId, attempt);
   await trx
     .updateTable('attempts')
     .set({
@@ -173,6 +177,8 @@ export async function writeOutcome(
     .where('attempt', '=', attempt)
     .where('state', 'not in', ['settled', 'unpaid', 'free'] satisfies AttemptState[])
     .execute();
+  if (before?.state === 'claimed' && outcome.kind === 'unpaid')
+    return refuteSpending(trx, experimentId, attempt, nowMs);
   await closeReservation(trx, experimentId, attempt, outcome.kind === 'unpaid' ? 'released' : 'spent', nowMs);
 }
 

@@ -40,7 +40,11 @@ export async function loadKeystore(file: string, passwordFile: string): Promise<
   try {
     const key = await Keystore.toKeyAsync(parsed.data, { password });
     const account = privateKeyToAccount(Hex.parse(Keystore.decrypt(parsed.data, key)));
-    return { address: account.address, signTransfer: (data) => account.signTypedData(data) };
+    return {
+      address: account.address,
+      signTransfer: (data) => account.signTypedData(data),
+      signText: (text) => account.signMessage({ message: text }),
+    };
   } catch {
     throw new ConfigurationError(
       'AUTORESEARCH_KEYSTORE_PASSWORD_FILE',

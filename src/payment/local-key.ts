@@ -17,6 +17,7 @@ export function loadLocalKey(file: string): KeyHolder {
   return {
     address: account.address,
     signTransfer: (data) => account.signTypedData(data),
+    signText: (text) => account.signMessage({ message: text }),
   };
 }
 

@@ -37,7 +37,7 @@ export class SignerError extends CoordinatorError {
 
 const MAX_BYTES = 65_536;
 const KEYS_DEADLINE_MS = 10_000;
-/** The same typed data may be signed twice: nonce, amount and window are fixed, so it authorises one transfer. */
+/** The same body may be signed twice: its nonce is fixed, so it authorises one transfer, or signs in once. */
 const TRIES = 2;
 
 const Address = z.string().refine((text) => isAddress(text, { strict: false }));
@@ -68,7 +68,8 @@ export async function connectRemoteSigner(options: RemoteSignerOptions): Promise
   const listed = choosePayer(keys.data, options.payer);
   return {
     address: getAddress(listed),
-    signTransfer: (data) => sign(`${base}/api/v1/sign/${listed}/typed-data`, data, options),
+    signTransfer: (data) => sign(`${base}/api/v1/sign/${listed}/typed-data`, encodeTypedData(data), options),
+    signText: (text) => sign(`${base}/api/v1/sign/${listed}/message`, JSON.stringify({ message: text }), options),
   };
 }
 
@@ -93,8 +94,8 @@ function choosePayer(keys: readonly string[], payer: string | undefined): string
   );
 }
 
-async function sign(url: string, data: TransferTypedData, options: RemoteSignerOptions): Promise<Hex> {
-  const body = JSON.stringify(
+function encodeTypedData(data: TransferTypedData): string {
+  return JSON.stringify(
     {
       types: { EIP712Domain: DOMAIN_TYPES, ...data.types },
       primaryType: data.primaryType,
@@ -103,6 +104,9 @@ async function sign(url: string, data: TransferTypedData, options: RemoteSignerO
     },
     (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value),
   );
+}
+
+async function sign(url: string, body: string, options: RemoteSignerOptions): Promise<Hex> {
   const answer = Signature.safeParse(await ask(url, { token: options.token, deadlineMs: options.deadlineMs, body }));
   if (answer.success) return answer.data.signature;
   throw new SignerError(

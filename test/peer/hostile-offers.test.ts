@@ -74,12 +74,12 @@ describe('an offer with', () => {
     worker.offer = { payTo: lab.network.payer };
     const view = await house.run(worker, { quote_id });
     expect(view).toMatchObject({ state: 'refused', settlement: 'none' });
-    const direct = await house.run(worker);
-    expect(direct).toMatchObject({ state: 'refused', reason_code: 'no_payable_offer' });
-    expect(direct.reason).toContain('our own wallet');
+    expect(view.reason).toContain(`quoted, "${lab.network.payer}" now`);
+    const direct = await house.refuses(house.submit(worker));
+    expect(direct).toMatchObject({ code: 'no_payable_offer', message: expect.stringContaining('(1 × pay_to)') });
     expect(house.signed).toEqual([]);
     expect(worker.payments).toEqual([]);
-    expect(await house.ledger(direct.experiment_id)).toEqual({ held: 0, spent: 0, released: 0 });
+    expect(await house.ledger(view.experiment_id)).toEqual({ held: 0, spent: 0, released: 0 });
   });
 
   it('a price above the cap of one experiment is shown and not paid', async () => {
