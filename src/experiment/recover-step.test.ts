@@ -149,6 +149,7 @@ async function createLab(workers: readonly FakeWorker[]) {
           signed.push(data.message.nonce);
           return account.signTypedData(data);
         },
+        signText: (text) => account.signMessage({ message: text }),
       }),
     },
     caps,

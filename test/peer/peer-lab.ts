@@ -381,6 +381,7 @@ function recordWallet(keyFile: string, signed: TransferTypedData[]): Wallet {
           signed.push(data);
           return key.signTransfer(data);
         },
+        signText: key.signText,
       };
     },
   };
