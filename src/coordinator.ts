@@ -60,7 +60,9 @@ export class Coordinator {
   async #watch(): Promise<void> {
     const { hasOpenWork } = await import('./coordinator/open-work.ts');
     const { signal } = this.#closing;
-    while (!signal.aborted && (await hasOpenWork(this.config.dataDir))) {
+    let look: 'first' | 'later' = 'first';
+    while (!signal.aborted && (await hasOpenWork(this.config.dataDir, look))) {
+      look = 'later';
       const { services, runner } = await this.#open();
       if (!signal.aborted) await runner.ensure(services);
       await sleep(LOOK_AGAIN_MS, signal);
@@ -157,6 +159,12 @@ export class Coordinator {
     const { services } = await this.#open();
     const { readStatus } = await import('./coordinator/status.ts');
     return readStatus(services);
+  }
+
+  async wallet() {
+    const { services } = await this.#open();
+    const { readWallet } = await import('./coordinator/wallet-view.ts');
+    return readWallet(services);
   }
 
   /** A source by its hash; undefined when there is none. */

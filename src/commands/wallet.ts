@@ -13,45 +13,22 @@ import { withCoordinator } from './with-coordinator.ts';
 
 /** `wallet`: payer, balance, caps and spending. Exit code 1 without a wallet. */
 export async function runWallet(output: Output): Promise<number> {
-  const status = await withCoordinator((coordinator) => coordinator.status());
-  const {
-    payer,
-    chain,
-    balance_atomic,
-    spent_atomic,
-    spent_24h_atomic,
-    reserved_atomic,
-    unknown_atomic,
-    left_24h_atomic,
-    caps,
-    frozen_since,
-    health,
-    next_step,
-  } = status;
-  output.emit({
-    payer,
-    chain,
-    balance_atomic,
-    spent_atomic,
-    spent_24h_atomic,
-    reserved_atomic,
-    unknown_atomic,
-    left_24h_atomic,
-    caps,
-    frozen_since,
-    next_step,
-  });
+  const wallet = await withCoordinator((coordinator) => coordinator.wallet());
+  output.emit(wallet);
+  const { payer, chain, balance_atomic, caps, health } = wallet;
   const usd = (atomic: string) => `${formatUsd(BigInt(atomic))} USDC`;
   output.say(payer === undefined ? `No wallet: ${health.signer}.` : `Payer    ${payer} on ${chain}, ${health.signer}`);
   if (payer !== undefined)
     output.say(`Balance  ${balance_atomic === undefined ? `unknown (${health.rpc})` : usd(balance_atomic)}`);
-  output.say(`Spent    ${usd(spent_atomic)}, of it ${usd(spent_24h_atomic)} within 24 hours`);
-  output.say(`Reserved ${usd(reserved_atomic)}, of it ${usd(unknown_atomic)} whose fate is not known yet`);
+  output.say(`Spent    ${usd(wallet.spent_atomic)}, of it ${usd(wallet.spent_24h_atomic)} within 24 hours`);
   output.say(
-    `Left     ${usd(left_24h_atomic)} of ${usd(caps.budget_24h_atomic)} per 24 hours; at most ${usd(caps.max_price_atomic)} per experiment`,
+    `Reserved ${usd(wallet.reserved_atomic)}, of it ${usd(wallet.unknown_atomic)} whose fate is not known yet`,
   );
-  if (frozen_since !== undefined) output.say(`Frozen   since ${frozen_since}: nothing is signed or sent`);
-  if (payer === undefined) output.note(next_step);
+  output.say(
+    `Left     ${usd(wallet.left_24h_atomic)} of ${usd(caps.budget_24h_atomic)} per 24 hours; at most ${usd(caps.max_price_atomic)} per experiment`,
+  );
+  if (wallet.frozen_since !== undefined) output.say(`Frozen   since ${wallet.frozen_since}: nothing is signed or sent`);
+  if (payer === undefined) output.note(wallet.next_step);
   return payer === undefined ? 1 : 0;
 }
 

@@ -1,7 +1,7 @@
 import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
 import type { Experiment } from '../experiment/experiment.ts';
-import type { ExperimentState } from '../experiment/states.ts';
+import type { ExperimentState, Settlement } from '../experiment/states.ts';
 import type { Db } from '../store/database.ts';
 
 /** One experiment as tools and commands show it (design.md section 8). What is not known yet is absent. */
@@ -100,9 +100,9 @@ const STATE_WORDS: Readonly<Record<ExperimentState, string>> = {
   judged: 'The result is judged; the payment is being confirmed on the chain.',
   published: 'It is finished and recorded.',
   refused: 'It was refused; nothing was spent.',
-  failed: 'The run failed; the worker was paid for it.',
+  failed: 'The run failed.',
   unpaid: 'It ended without a result; the chain shows that nothing was paid.',
-  lost: 'It was paid, and its result could not be recovered.',
+  lost: 'Its result could not be recovered.',
   cancelled: 'It was cancelled before anything was signed.',
 };
 
@@ -110,9 +110,18 @@ function summarise(experiment: Experiment): string {
   const { judgement, valBpb, reason, state } = experiment;
   if (valBpb !== null && judgement)
     return `${experiment.description}: val_bpb ${valBpb}, ${judgement.verdict} (${judgement.because}).`;
-  if (state === 'failed' && experiment.settlement !== 'settled') return `The run failed. ${reason?.text ?? ''}`.trim();
-  return [STATE_WORDS[state], reason?.text].filter((part) => part !== undefined).join(' ');
+  const money = state === 'failed' ? MONEY_WORDS[experiment.settlement] : undefined;
+  return [STATE_WORDS[state], reason?.text, money].filter((part) => part !== undefined).join(' ');
 }
+
+/** What became of the price of a run that failed; the reason of one that is lost says it already. */
+const MONEY_WORDS: Readonly<Record<Settlement, string | undefined>> = {
+  none: undefined,
+  pending: 'Its payment is not settled yet.',
+  settled: 'The worker was paid for it.',
+  unpaid: 'The chain shows that it was not paid.',
+  unknown: 'Whether it was paid is not known; its price stays reserved until the chain tells.',
+};
 
 function nextStep({ state, experimentId, reason, judgement }: Experiment): string {
   if (reason?.nextStep !== undefined && state !== 'published') return reason.nextStep;

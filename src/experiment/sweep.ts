@@ -1,5 +1,5 @@
 import type { Clock } from '../base/time.ts';
-import { type Attempt, loadAttempt } from '../payment/attempt.ts';
+import { type Attempt, type AttemptState, loadAttempt } from '../payment/attempt.ts';
 import type { PaymentDesk } from '../payment/desk.ts';
 import { type AuthorizationOutcome, writeOutcome } from '../payment/journal.ts';
 import type { Db } from '../store/database.ts';
@@ -47,6 +47,19 @@ const WORTH_WAITING_MS = 3_600_000;
 /** Whether the chain can be expected to speak before long; without one the next process that runs asks again. */
 function isDecidedSoon({ state, payment }: Attempt, nowMs: number): boolean {
   return state !== 'claimed' && payment !== null && nowMs < payment.intent.validBefore * 1000 + WORTH_WAITING_MS;
+}
+
+/** Whether any authorization holds money; on demand only one that is worth a process which waits. */
+export async function hasHeldAuthorization(db: Db, nowMs: number, only?: 'decided soon'): Promise<boolean> {
+  const earliestEnd = only === undefined ? 0 : Math.floor((nowMs - WORTH_WAITING_MS) / 1000);
+  const row = await db
+    .selectFrom('attempts')
+    .select('attempt')
+    .where('state', 'in', ['intent', 'signed', 'sent'] satisfies AttemptState[])
+    .where('valid_before', '>', earliestEnd)
+    .limit(1)
+    .executeTakeFirst();
+  return row !== undefined;
 }
 
 async function findOutcome(desk: PaymentDesk, attempt: Attempt): Promise<AuthorizationOutcome | null> {
