@@ -23,6 +23,11 @@ export class IndexRateLimiter {
     this.#perMinute = perMinute;
   }
 
+  /** Whether the index counts requests. */
+  get isLimited(): boolean {
+    return this.#perMinute !== null;
+  }
+
   /**
    * Takes one request; false when it has to wait.
    * @param reserve how many requests of the minute are left to more important ones

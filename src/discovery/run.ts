@@ -37,8 +37,10 @@ export interface RunQuery {
   readonly signal: AbortSignal;
 }
 
-/** At most so many list pages per step (8004scan.md section 2). */
+/** At most so many list pages per step where requests are counted (8004scan.md section 2). */
 const MAX_PAGES = 5;
+/** The same for an index without a limit, such as the operator's own: 2,000 agents. */
+const MAX_FREE_PAGES = 20;
 /** Shares of `softMs`: when the second step starts at the latest, and when the last retry may. */
 const FIRST_STEP = 0.5;
 const LAST_STEP = 0.9;
@@ -97,9 +99,10 @@ export class DiscoveryRun {
   async #step(search: string | null, share: number): Promise<Promise<void>[]> {
     const started: Promise<void>[] = [];
     const report = this.#startReport(search);
+    const { wanted, pageSize, signal } = this.query;
     let count = 0;
     try {
-      for (let page = 1; page <= MAX_PAGES && !this.query.signal.aborted; page += 1) {
+      for (let page = 1; page <= this.#maxPages(wanted / pageSize) && !signal.aborted; page += 1) {
         const answer = await this.#fetchPage(search, page, share);
         count += answer.rows.length;
         this.#skippedRows += answer.skippedRows;
@@ -108,8 +111,10 @@ export class DiscoveryRun {
         report({ ok: true, count, error: null });
         // A page of known agents is a sign that the page number was ignored.
         if (!answer.hasMore || fresh.length === 0) break;
+        // What cannot be enough needs no waiting, unless a page costs one of few requests.
+        if (count < wanted && !this.deps.api.limiter.isLimited) continue;
         await settleWithin(Promise.all(started), this.#msUntil(share));
-        if (this.#countFound() >= this.query.wanted) break;
+        if (this.#countFound() >= wanted) break;
       }
       await settleWithin(Promise.all(started), this.#msUntil(share));
     } catch (error) {
@@ -117,6 +122,10 @@ export class DiscoveryRun {
       report({ ok: count > 0, count, error: error.code });
     }
     return started;
+  }
+
+  #maxPages(needed: number): number {
+    return this.deps.api.limiter.isLimited ? MAX_PAGES : Math.min(MAX_FREE_PAGES, Math.max(MAX_PAGES, needed));
   }
 
   #fetchPage(search: string | null, page: number, share: number): Promise<IndexPage> {
