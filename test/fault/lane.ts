@@ -236,9 +236,11 @@ export class Lane {
 
   /** @returns where it died; undefined when all ended without coming by that place */
   async #dieOfPlan({ role, event, side }: PlannedCrash, planId: number, orders: readonly Order[]) {
+    const deadlineMs = performance.now() + GUARD_MS;
     for (let isTakenBack = false; ; await sleep(LOOK_MS)) {
       const place = this.control.findDeath(planId);
       if (place !== undefined) return `${side} ${event} ${place}`;
+      if (performance.now() > deadlineMs) throw new Error(`nobody dies ${side} ${event}`);
       if (isTakenBack) continue;
       const isOver = orders.length > 0 ? await this.#haveEnded(orders) : this.control.listAlive('runner').length === 0;
       // What cannot be taken back is being carried out.
@@ -251,7 +253,9 @@ export class Lane {
   /** @returns where it died; undefined when all ended before and nobody is left to die */
   async #dieInTime({ role, afterMs }: TimedCrash, orders: readonly Order[]): Promise<string | undefined> {
     await sleep(afterMs);
+    const deadlineMs = performance.now() + GUARD_MS;
     for (;;) {
+      if (performance.now() > deadlineMs) throw new Error(`there is no ${role} to die`);
       const [pid] = this.control.listAlive(role);
       if (pid !== undefined) {
         killHard(pid);
