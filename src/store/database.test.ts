@@ -117,6 +117,18 @@ it('keeps the newest answer in the cache, with its time', async () => {
   await expect(cache.load('key')).resolves.toEqual({ value: { a: 2 }, storedAtMs: 6 });
 });
 
+it('reads an answer once and sees when another process has stored a newer one', async () => {
+  const db = await openStore();
+  const [mine, other] = [createCache(db), createCache(db)];
+  await mine.save('key', { a: 1 }, 5);
+  const first = await mine.load('key');
+  expect((await mine.load('key'))?.value).toBe(first?.value);
+  await other.save('key', { a: 2 }, 6);
+  await expect(mine.load('key')).resolves.toEqual({ value: { a: 2 }, storedAtMs: 6 });
+  await db.deleteFrom('cache').execute();
+  await expect(mine.load('key')).resolves.toBeUndefined();
+});
+
 describe("the runner's lease", () => {
   it('is held by one at a time until it runs out or is given back', async () => {
     const db = await openStore();
