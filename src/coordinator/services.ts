@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import type { PaymentChain } from '../base/chains.ts';
+import { findChain, type PaymentChain } from '../base/chains.ts';
 import type { Log } from '../base/log.ts';
 import { type Clock, systemClock } from '../base/time.ts';
 import { PriceBook } from '../campaign/prices.ts';
 import { buildRpcUrl, type Config } from '../config.ts';
+import { ChainStore } from '../discovery/chain-store.ts';
 import { Discovery } from '../discovery/ladder.ts';
 import { HttpClient } from '../net/http.ts';
+import { createRpcNode, type RpcNode } from '../net/rpc.ts';
 import type { Caps } from '../payment/budget.ts';
 import { ChainReader } from '../payment/chain.ts';
 import { PaymentDesk } from '../payment/desk.ts';
@@ -45,7 +47,12 @@ export async function openServices(config: Config, version: string, log: Log): P
   });
   const caps = readCaps(config);
   const wallet = configureWallet({ ...config, privateKeyFile: config.privateKeyFile });
-  const openChain = createChainOpener(config, log);
+  const openNode = createNodeOpener(config, log);
+  const openChain = async (chain: PaymentChain) => (await openNode(chain))?.reader ?? null;
+  const openRpc = async (chainId: number) => {
+    const chain = findChain(chainId);
+    return (chain && (await openNode(chain))?.rpc) ?? null;
+  };
   const masterSecret = await loadMasterSecret(db, () => randomBytes(32).toString('hex'));
   const desk = new PaymentDesk({
     db,
@@ -65,6 +72,7 @@ export async function openServices(config: Config, version: string, log: Log): P
     blockedWorkers: config.blockedWorkers,
     ipfsGateways: config.ipfsGateways,
     cache: createCache(db),
+    chains: { openRpc, store: new ChainStore(db), defaultChainId: config.defaultChain.chainId },
     clock,
     log,
   });
@@ -107,27 +115,33 @@ const STACK_RPC = 'http://erpc.erpc.svc.cluster.local:4000/rpc';
 /** A node that was wrong or silent is asked again after this time, in milliseconds. */
 const RETRY_CHAIN_MS = 10_000;
 
+/** A chain's node: as payments read it, and as it is. */
+interface ChainNode {
+  readonly reader: ChainReader;
+  readonly rpc: RpcNode;
+}
+
 /** Opens each chain once, after its node has said that it is that chain. */
-function createChainOpener(config: Config, log: Log): (chain: PaymentChain) => Promise<ChainReader | null> {
-  const opened = new Map<number, { reader: Promise<ChainReader | null>; atMs: number }>();
-  const open = async (chain: PaymentChain): Promise<ChainReader | null> => {
+function createNodeOpener(config: Config, log: Log): (chain: PaymentChain) => Promise<ChainNode | null> {
+  const opened = new Map<number, { node: Promise<ChainNode | null>; atMs: number }>();
+  const open = async (chain: PaymentChain): Promise<ChainNode | null> => {
     const url = await findRpcUrl(config, chain);
     if (url === null) return null;
     const reader = new ChainReader(chain, url);
     const chainId = await reader.fetchChainId().catch(() => null);
-    if (chainId === chain.chainId) return reader;
+    if (chainId === chain.chainId) return { reader, rpc: createRpcNode(url) };
     log.warn({ chain: chain.name, answered: chainId }, 'the JSON-RPC node of this chain cannot be used');
     return null;
   };
   return async (chain) => {
     const known = opened.get(chain.chainId);
     if (known) {
-      const reader = await known.reader;
-      if (reader || Date.now() - known.atMs < RETRY_CHAIN_MS) return reader;
+      const node = await known.node;
+      if (node || Date.now() - known.atMs < RETRY_CHAIN_MS) return node;
     }
-    const reader = open(chain);
-    opened.set(chain.chainId, { reader, atMs: Date.now() });
-    return reader;
+    const node = open(chain);
+    opened.set(chain.chainId, { node, atMs: Date.now() });
+    return node;
   };
 }
 

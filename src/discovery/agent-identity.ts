@@ -21,6 +21,12 @@ const TESTNET_IDS: readonly number[] = [
 ];
 
 /** The identity registry of a chain in lower case; undefined for chains without the reference deployment. */
+/** The agent that a worker id names; null for workers that the operator named. */
+export function parseWorkerId(workerId: string): AgentIdentity | null {
+  const [chainId = '', registry = '', agentId, ...rest] = workerId.split(':');
+  return rest.length > 0 ? null : parseAgentRegistration(`eip155:${chainId}:${registry}`, agentId);
+}
+
 export function findIdentityRegistry(chainId: number): string | undefined {
   if (MAINNET_IDS.includes(chainId)) return REGISTRIES.mainnet.identity.toLowerCase();
   return TESTNET_IDS.includes(chainId) ? REGISTRIES.testnet.identity.toLowerCase() : undefined;

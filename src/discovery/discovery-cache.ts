@@ -16,6 +16,9 @@ const StoredList = z
     /** False: some agents had not answered in time, or the rate limit left them unasked. */
     isComplete: z.boolean(),
     skippedRows: z.number(),
+    dismissed: z.record(z.string(), z.number()).default({}),
+    /** False: the index gave no answer, and this is what the chain knew. */
+    isFromIndex: z.boolean().default(true),
   })
   .readonly();
 export type StoredList = z.infer<typeof StoredList>;

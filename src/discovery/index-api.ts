@@ -5,6 +5,7 @@ import { type AgentIdentity, isSameAgent } from './agent-identity.ts';
 import type { HostGate } from './host-gate.ts';
 import {
   buildDetailUrl,
+  buildIpfsFetchUrl,
   buildListUrl,
   type IndexBase,
   type ListQuery,
@@ -74,6 +75,12 @@ export class IndexApi {
     if (typeof row === 'string') throw new IndexError(row, this.base.host, { status: 200 });
     if (!isSameAgent(row.agent, agent)) throw new IndexError('unexpected_shape', this.base.host, { status: 200 });
     return row;
+  }
+
+  /** The address of the service's own copy of an IPFS document, with one request of its rate limit taken for it. */
+  takeIpfsUrl(path: string): URL | null {
+    const url = buildIpfsFetchUrl(this.base, path);
+    return url && this.limiter.tryAcquire() ? url : null;
   }
 
   async #fetchJson(url: URL, budget: CallBudget, reserve: number): Promise<unknown> {

@@ -10,11 +10,15 @@ export interface IndexBase {
   readonly host: string;
   /** Whether it is the public service with its published limits. */
   readonly isPublicService: boolean;
+  /** Where the service hands out IPFS documents by `cid`; null for an index of somebody else. */
+  readonly ipfsUrl: string | null;
 }
 
 export interface ListQuery {
   /** Text to search for; null: none, since a search that fails must not hide the list. */
   readonly search: string | null;
+  /** One OASF path that the index itself has to match; the internal family alone can. */
+  readonly oasfSkill?: string;
   readonly chainId: number | null;
   /** 1 to 100. */
   readonly limit: number;
@@ -33,19 +37,35 @@ export function parseIndexBase(scanApiUrl: string): IndexBase {
   while (path.endsWith('/')) path = path.slice(0, -1);
   const isInternal = path.endsWith(INTERNAL_PATH);
   if (!isInternal && !path.endsWith(PUBLIC_PATH)) path += PUBLIC_PATH;
+  const isPublicService = isWithin(url.hostname, SERVICE_DOMAIN);
+  const internalPath = isInternal ? path : path.slice(0, -'/public'.length);
   return {
     family: isInternal ? 'internal' : 'public',
     url: `${url.origin}${path}`,
     host: url.host,
-    isPublicService: isWithin(url.hostname, SERVICE_DOMAIN),
+    isPublicService,
+    ipfsUrl: isPublicService ? `${url.origin}${internalPath}/ipfs/fetch` : null,
   };
+}
+
+/** The address of an IPFS path at the service; null when the index is not the service. */
+export function buildIpfsFetchUrl(base: IndexBase, path: string): URL | null {
+  if (base.ipfsUrl === null) return null;
+  const url = new URL(base.ipfsUrl);
+  url.searchParams.set('cid', path);
+  return url;
 }
 
 /** The address of a page of OASF agents; the family decides the parameters' names, both at once are never sent. */
 export function buildListUrl(base: IndexBase, query: ListQuery): URL {
   const url = new URL(`${base.url}/agents`);
   const isPublic = base.family === 'public';
-  url.searchParams.set(isPublic ? 'protocol' : 'supported_protocol', 'OASF');
+  if (query.oasfSkill === undefined) {
+    url.searchParams.set(isPublic ? 'protocol' : 'supported_protocol', 'OASF');
+  } else {
+    url.searchParams.set('has_oasf', 'true');
+    url.searchParams.set('oasf_skill', query.oasfSkill);
+  }
   if (query.search !== null) url.searchParams.set('search', query.search);
   if (query.chainId !== null) url.searchParams.set(isPublic ? 'chainId' : 'chain_id', String(query.chainId));
   url.searchParams.set('limit', String(query.limit));

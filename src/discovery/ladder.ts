@@ -1,24 +1,22 @@
 import { setMaxListeners } from 'node:events';
-import { findChain } from '../base/chains.ts';
 import { normalizeEndpoint } from '../base/endpoint.ts';
-import { InputError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Clock } from '../base/time.ts';
 import type { HttpClient } from '../net/http.ts';
-import type { AssessDeps } from './assess.ts';
+import { parseWorkerId } from './agent-identity.ts';
+import { ChainAccess, type ChainSource } from './chain-access.ts';
 import { CacheReader, type DiscoveryCache, type Stored, type StoredList } from './discovery-cache.ts';
 import { findEndpointProblem, isBlockedByOperator } from './experiment-url.ts';
 import { HealthProber } from './health.ts';
 import { HostGate } from './host-gate.ts';
 import { DomainChecker } from './identity.ts';
 import { IndexApi } from './index-api.ts';
-import type { Criteria } from './judge.ts';
-import { normalizeSkill, SKILL_ALIASES } from './oasf.ts';
+import { createPlan, type Plan } from './plan.ts';
 import { type DiscoveryResult, type Findings, presentFindings } from './present.ts';
 import { RegistrationReader } from './registration-source.ts';
-import { DiscoveryRun, type SourceReport } from './run.ts';
+import { DiscoveryRun, type RunDeps } from './run.ts';
 import { settleWithin } from './settle.ts';
-import { readChainId } from './tolerant.ts';
+import type { SourceReport } from './source-report.ts';
 import { draftFromOperator, type Worker } from './worker.ts';
 
 export interface DiscoveryDeps {
@@ -32,6 +30,8 @@ export interface DiscoveryDeps {
   /** Empty: the public ones. */
   readonly ipfsGateways: readonly string[];
   readonly cache: DiscoveryCache;
+  /** Absent: no chain is asked. */
+  readonly chains?: ChainSource | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -60,12 +60,13 @@ const FRESH_NEGATIVE_MS = 60_000;
 const FRESH_INCOMPLETE_MS = 60_000;
 /** Older lists are not shown while a newer one is on its way, only when there is none. */
 const STALE_MS = 24 * 3_600_000;
-/** Sizes of index pages: few, so that callers with similar limits share a cached list. */
-const PAGE_SIZES: readonly number[] = [20, 50, 100];
 
-/** Finds workers: cache, then the index with and without search, and the operator's own list. */
+/**
+ * Finds workers: cache, then the index by search, without it and by skill, then the chain's registry, and beside all of
+ * them the operator's own list.
+ */
 export class Discovery {
-  readonly #assess: AssessDeps & { readonly log: Log };
+  readonly #assess: RunDeps;
   readonly #runs = new Map<string, DiscoveryRun>();
   readonly #closing = new AbortController();
 
@@ -78,9 +79,14 @@ export class Discovery {
       clock,
       log,
       cache: new CacheReader(deps.cache, log, api.base.url),
-      reader: new RegistrationReader({ ...shared, ipfsGateways: deps.ipfsGateways }),
+      reader: new RegistrationReader({
+        ...shared,
+        ipfsGateways: deps.ipfsGateways,
+        takeIndexIpfsUrl: api.base.ipfsUrl === null ? undefined : (path) => api.takeIpfsUrl(path),
+      }),
       domains: new DomainChecker(shared),
       prober: new HealthProber(shared),
+      chains: deps.chains && new ChainAccess(deps.chains),
     };
   }
 
@@ -91,7 +97,7 @@ export class Discovery {
    */
   async discover(request: DiscoverRequest): Promise<DiscoveryResult> {
     const deadlineAtMs = performance.now() + (request.deadlineMs ?? DEFAULT_DEADLINE_MS);
-    const plan = this.#plan(request);
+    const plan = createPlan(request, this.deps);
     const operators = this.#startOperators();
     const found = await this.#find(plan, request, deadlineAtMs, operators.probed);
     const nowMs = this.deps.clock.nowMs();
@@ -128,23 +134,26 @@ export class Discovery {
     );
     const state = kept === undefined || request.refresh === true ? 'miss' : this.#judgeKept(kept);
     if (kept !== undefined && state !== 'miss') {
-      if (state === 'stale') this.#startRun(plan, RUN_MS * 0.8, 0);
+      if (state === 'stale') this.#startRun(plan, RUN_MS * 0.8, 0, kept);
       return this.#describeKept(kept, state === 'stale', startedMs);
     }
     const notBeforeMs = request.refresh === true ? this.deps.clock.nowMs() : 0;
-    const run = this.#startRun(plan, leftMs(), notBeforeMs);
-    await settleWithin(Promise.all([run.done, probed]), leftMs());
+    const run = this.#startRun(plan, leftMs(), notBeforeMs, kept);
+    await settleWithin(Promise.all([run.ready, probed]), leftMs());
     const snapshot = { ...run.snapshot(), learnedAtMs: this.deps.clock.nowMs() };
-    const isEmpty = snapshot.workers.every((worker) => worker.hiddenReason !== undefined);
-    if (!run.isDone && !isEmpty) await settleWithin(this.#save(plan, run), leftMs());
-    if (!isEmpty || run.hasAnswer || kept === undefined) return snapshot;
+    if (!run.isReady && countOffered(snapshot.workers) > 0) await settleWithin(this.#save(plan, run), leftMs());
+    if (run.hasIndexAnswer || kept === undefined) return snapshot;
+    // The index is away: what it said before still stands beside what the chain says now.
     const stale = this.#describeKept(kept, true, startedMs);
-    return { ...stale, sources: [...stale.sources, ...snapshot.sources] };
+    const isNews = ({ workerId, hiddenReason }: Worker) =>
+      hiddenReason === undefined && snapshot.workers.every((worker) => worker.workerId !== workerId);
+    const older = { workers: stale.workers.filter(isNews), learnedAtMs: stale.learnedAtMs };
+    return { ...snapshot, sources: [...stale.sources, ...snapshot.sources], older };
   }
 
   #judgeKept({ value, storedAtMs }: Stored<StoredList>): 'fresh' | 'stale' | 'miss' {
     const ageMs = this.deps.clock.nowMs() - storedAtMs;
-    const isEmpty = value.workers.every((worker) => worker.hiddenReason !== undefined);
+    const isEmpty = countOffered(value.workers) === 0;
     if (ageMs < 0 || ageMs > STALE_MS) return 'miss';
     if (isEmpty) return value.isComplete && ageMs < FRESH_NEGATIVE_MS ? 'fresh' : 'miss';
     return ageMs < (value.isComplete ? FRESH_MS : FRESH_INCOMPLETE_MS) ? 'fresh' : 'stale';
@@ -160,45 +169,45 @@ export class Discovery {
       ageSeconds: Math.max(0, Math.round((this.deps.clock.nowMs() - storedAtMs) / 1_000)),
       ...(isStale ? { note: 'stale' } : {}),
     };
-    return { workers: value.workers, sources: [report], skippedRows: value.skippedRows, learnedAtMs: storedAtMs };
+    const { workers, skippedRows, dismissed } = value;
+    return { workers, sources: [report], skippedRows, dismissed, learnedAtMs: storedAtMs };
   }
 
   /** One run per question at a time; a refresh starts its own. */
-  #startRun(plan: Plan, softMs: number, notBeforeMs: number): DiscoveryRun {
+  #startRun(plan: Plan, softMs: number, notBeforeMs: number, kept: Stored<StoredList> | undefined): DiscoveryRun {
     const running = this.#runs.get(plan.key);
     if (running && notBeforeMs === 0) return running;
     const signal = this.#createSignal();
-    const run = new DiscoveryRun(this.#assess, { ...plan, softMs, notBeforeMs, signal });
+    const offered = kept?.value.workers.filter(({ hiddenReason }) => hiddenReason === undefined) ?? [];
+    const known = offered.flatMap(({ workerId }) => parseWorkerId(workerId) ?? []);
+    const run = new DiscoveryRun(this.#assess, { ...plan, softMs, notBeforeMs, known, signal });
     this.#runs.set(plan.key, run);
     const finish = async () => {
+      await run.ready;
+      await keep();
       await run.done;
       if (this.#runs.get(plan.key) === run) this.#runs.delete(plan.key);
-      // Without any answer of the index an older list is worth more.
-      if (run.hasAnswer && !this.#closing.signal.aborted) await this.#save(plan, run);
+      // Once more, with owners that were confirmed late.
+      if (this.deps.chains) await keep();
+    };
+    const keep = async () => {
+      // Without any answer of the index its older list is worth more than what one chain says.
+      const isBetter =
+        run.hasIndexAnswer ||
+        (countOffered(run.snapshot().workers) > 0 && (kept === undefined || !kept.value.isFromIndex));
+      if (isBetter && !this.#closing.signal.aborted) await this.#save(plan, run);
     };
     finish().catch((error: unknown) => this.deps.log.error({ error }, 'discovery result could not be kept'));
     return run;
   }
 
   async #save(plan: Plan, run: DiscoveryRun): Promise<void> {
-    const { workers, skippedRows } = run.snapshot();
+    const { workers, skippedRows, dismissed } = run.snapshot();
+    const isFromIndex = run.hasIndexAnswer;
     const isOpen = ({ hiddenReason }: Worker) => hiddenReason === 'pending' || hiddenReason === 'not_checked';
-    const isComplete = run.isDone && !workers.some(isOpen);
-    await this.#assess.cache.saveList(plan.key, { workers, isComplete, skippedRows }, this.deps.clock.nowMs());
-  }
-
-  #plan(request: DiscoverRequest): Plan {
-    const chainId = resolveChainId(request.chain);
-    const skill = normalizeSkill(request.skill ?? '') || undefined;
-    const pageSize = PAGE_SIZES.find((size) => size >= request.limit) ?? 100;
-    const group = skill === undefined || SKILL_ALIASES.includes(skill) ? 'default' : skill;
-    return {
-      key: `${group}|${chainId ?? 'all'}|${pageSize}`,
-      criteria: { http: this.deps.http, blockedWorkers: this.deps.blockedWorkers, skill },
-      chainId,
-      pageSize,
-      wanted: request.limit,
-    };
+    const isComplete = run.isReady && isFromIndex && !workers.some(isOpen);
+    const list = { workers, isComplete, skippedRows, dismissed, isFromIndex };
+    await this.#assess.cache.saveList(plan.key, list, this.deps.clock.nowMs());
   }
 
   #createSignal(): AbortSignal {
@@ -224,22 +233,6 @@ export class Discovery {
   }
 }
 
-interface Plan {
-  readonly key: string;
-  readonly criteria: Criteria;
-  readonly chainId: number | null;
-  readonly pageSize: number;
-  readonly wanted: number;
-}
-
-/** Registrations live on more chains than we can pay on: any chain id is accepted. */
-function resolveChainId(chain: string | undefined): number | null {
-  if (chain === undefined) return null;
-  const chainId = findChain(chain)?.chainId ?? readChainId(chain.trim().replace(/^eip155:/i, ''));
-  if (chainId !== null) return chainId;
-  throw new InputError(
-    'unknown_chain',
-    `${JSON.stringify(chain.slice(0, 80))} is not a chain that we know.`,
-    'Name a chain such as base or base-sepolia, or give its id as eip155:8453.',
-  );
+function countOffered(workers: readonly Worker[]): number {
+  return workers.filter(({ hiddenReason }) => hiddenReason === undefined).length;
 }

@@ -37,6 +37,12 @@ export function findMatchingSkill(claims: readonly SkillClaim[], skill?: string)
   return null;
 }
 
+/** The paths that mean the same as a skill; absent: the default one. */
+export function listAliases(skill?: string): readonly string[] {
+  const wanted = skill === undefined ? DEFAULT_SKILL : normalizeSkill(skill);
+  return SKILL_ALIASES.includes(wanted) ? SKILL_ALIASES : [wanted];
+}
+
 /** One spelling of a skill path: lower case, without surrounding slashes and spaces. */
 export function normalizeSkill(text: string): string {
   return text

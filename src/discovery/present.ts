@@ -2,7 +2,7 @@ import { mergeWorkers } from './dedup.ts';
 import { findEndpointProblem, isBlockedByOperator } from './experiment-url.ts';
 import type { HealthProber } from './health.ts';
 import type { Criteria } from './judge.ts';
-import type { SourceReport } from './run.ts';
+import type { SourceReport } from './source-report.ts';
 import type { Worker } from './worker.ts';
 
 export interface DiscoveryResult {
@@ -28,16 +28,23 @@ export interface Findings {
   readonly workers: readonly Worker[];
   readonly sources: readonly SourceReport[];
   readonly skippedRows: number;
+  /** Agents that were read and left out one by one: reason → how many. */
+  readonly dismissed: Readonly<Record<string, number>>;
   /** When this was learned, milliseconds since the Unix epoch. */
   readonly learnedAtMs: number;
+  /** What an older list knows beyond that. */
+  readonly older?: { readonly workers: readonly Worker[]; readonly learnedAtMs: number };
 }
 
 /** Brings what is known up to date (health, blocked endpoints, ages), merges it and counts what is hidden. */
 export function presentFindings(findings: Findings, options: PresentOptions): DiscoveryResult {
-  const merged = mergeWorkers(findings.workers.map((worker) => refresh(worker, findings.learnedAtMs, options)));
+  const update = ({ workers, learnedAtMs }: Pick<Findings, 'workers' | 'learnedAtMs'>) =>
+    workers.map((worker) => refresh(worker, learnedAtMs, options));
+  const merged = mergeWorkers([...update(findings), ...(findings.older ? update(findings.older) : [])]);
   const offered = merged.filter((worker) => worker.hiddenReason === undefined);
   const rest = merged.filter((worker) => worker.hiddenReason !== undefined);
-  const hidden: Record<string, number> = findings.skippedRows > 0 ? { bad_row: findings.skippedRows } : {};
+  const hidden: Record<string, number> = { ...findings.dismissed };
+  if (findings.skippedRows > 0) hidden.bad_row = findings.skippedRows;
   for (const { hiddenReason, identities } of rest) {
     if (hiddenReason !== undefined) hidden[hiddenReason] = (hidden[hiddenReason] ?? 0) + identities.length;
   }

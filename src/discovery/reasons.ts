@@ -31,6 +31,8 @@ export const HiddenReason = z.enum([
   'blocked_by_operator',
   /** The index listed it but does not know its details; that is no proof of absence. */
   'not_indexed',
+  /** The registry itself says that there is no such token. */
+  'not_registered',
   /** The index failed when it was asked for details. */
   'index_error',
   /** The index's rate limit left no room to ask for details. */

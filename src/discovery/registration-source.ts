@@ -5,6 +5,7 @@ import type { HostGate } from './host-gate.ts';
 import { Memo } from './memo.ts';
 import type { HiddenReason } from './reasons.ts';
 import { parseRegistration, type Registration } from './registration.ts';
+import { isRecord } from './tolerant.ts';
 import { fetchWebJson, isNoDowngrade } from './web-json.ts';
 
 export type RegistrationAnswer =
@@ -31,6 +32,11 @@ export interface RegistrationReaderDeps {
   readonly clock: Clock;
   /** Empty: the public ones. */
   readonly ipfsGateways: readonly string[];
+  /**
+   * The index's own copy of an IPFS document (8004scan.md section 8), asked when all gateways have failed.
+   * @returns its address, or null when there is none or the index's rate limit leaves no room
+   */
+  readonly takeIndexIpfsUrl?: ((path: string) => URL | null) | undefined;
 }
 
 /** Reads registration documents from wherever an agentURI points. */
@@ -64,15 +70,21 @@ export class RegistrationReader {
     }
   }
 
-  async #fetch(url: URL, timeoutMs: number, signal: AbortSignal): Promise<RegistrationAnswer> {
+  async #fetch(
+    url: URL,
+    timeoutMs: number,
+    signal: AbortSignal,
+    read = (value: unknown) => value,
+  ): Promise<RegistrationAnswer> {
     const { http, gate } = this.deps;
     const answer = await fetchWebJson(http, gate, { url, timeoutMs, signal, mayRedirect: isNoDowngrade });
-    return answer.ok ? this.#parse(answer.value, answer.servedBy) : answer;
+    return answer.ok ? this.#parse(read(answer.value), answer.servedBy) : answer;
   }
 
   /** In order; each gets an equal share of the time that is left, since a dead gateway must not use up the call. */
   async #fetchIpfs(path: string, budgetMs: number, signal: AbortSignal): Promise<RegistrationAnswer> {
-    const shareMs = Math.floor(budgetMs / this.#gateways.length);
+    const places = this.#gateways.length + (this.deps.takeIndexIpfsUrl ? 1 : 0);
+    const shareMs = Math.floor(budgetMs / places);
     const timeoutMs = Math.min(FETCH_TIMEOUT_MS, Math.max(MIN_GATEWAY_MS, shareMs));
     let last: RegistrationAnswer = { ok: false, reason: 'unreachable' };
     for (const gateway of this.#gateways) {
@@ -81,13 +93,20 @@ export class RegistrationReader {
       if (answer.ok) return { ...answer, servedBy: null };
       last = answer;
     }
-    return last;
+    const url = signal.aborted ? null : (this.deps.takeIndexIpfsUrl?.(path) ?? null);
+    const answer = url && (await this.#fetch(url, timeoutMs, signal, unwrap));
+    return answer?.ok ? { ...answer, servedBy: null } : last;
   }
 
   #parse(document: unknown, servedBy: URL | null): RegistrationAnswer {
     const result = parseRegistration(document);
     return result.ok ? { ...result, servedBy, fetchedAtMs: this.deps.clock.nowMs() } : result;
   }
+}
+
+/** An index may hand a document over in its envelope. */
+function unwrap(value: unknown): unknown {
+  return isRecord(value) && value.success === true && isRecord(value.data) ? value.data : value;
 }
 
 function lifetimeMs(answer: RegistrationAnswer): number {

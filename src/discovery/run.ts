@@ -1,27 +1,18 @@
 import type { Log } from '../base/log.ts';
-import { formatAgentId } from './agent-identity.ts';
+import { type AgentIdentity, formatAgentId, parseWorkerId } from './agent-identity.ts';
 import { type AssessContext, type AssessDeps, assessAgent } from './assess.ts';
+import type { ChainAccess } from './chain-access.ts';
+import { ChainStep } from './chain-step.ts';
+import type { ListQuery } from './index-base.ts';
 import type { IndexPage } from './index-envelope.ts';
 import { IndexError } from './index-errors.ts';
 import type { IndexRow } from './index-row.ts';
 import type { Criteria } from './judge.ts';
-import { DEFAULT_SKILL } from './oasf.ts';
+import { DEFAULT_SKILL, listAliases } from './oasf.ts';
+import type { HiddenReason } from './reasons.ts';
 import { settleWithin } from './settle.ts';
+import { type SourceReport, SourceReports } from './source-report.ts';
 import { draftFromRow, type Worker } from './worker.ts';
-
-/** How one source of workers did; a failing source is reported and never ends the discovery. */
-export interface SourceReport {
-  readonly source: 'cache' | '8004scan' | '8004scan-internal' | 'static';
-  readonly ok: boolean;
-  /** Rows or workers that it gave. */
-  readonly count: number;
-  readonly ms: number;
-  /** Code of what went wrong; `pending`: no answer within the call. */
-  readonly error: string | null;
-  /** `search_dropped`: asked again without the text search, which misses workers. */
-  readonly note?: 'search_dropped' | 'stale';
-  readonly ageSeconds?: number;
-}
 
 export interface RunQuery {
   readonly criteria: Criteria;
@@ -33,81 +24,146 @@ export interface RunQuery {
   readonly notBeforeMs: number;
   /** When somebody waits: until when the steps should have had their turn, milliseconds from the start. */
   readonly softMs: number;
+  /** Agents of an older list, to be looked up in their registry when the index is away. */
+  readonly known: readonly AgentIdentity[];
   /** Ends everything, also what goes on after the caller has left. */
   readonly signal: AbortSignal;
+}
+
+export interface RunDeps extends AssessDeps {
+  readonly log: Log;
+  /** Absent: no chain is asked. */
+  readonly chains?: ChainAccess | undefined;
+}
+
+export interface RunSnapshot {
+  readonly workers: readonly Worker[];
+  readonly sources: readonly SourceReport[];
+  readonly skippedRows: number;
+  readonly dismissed: Readonly<Record<string, number>>;
 }
 
 /** At most so many list pages per step where requests are counted (8004scan.md section 2). */
 const MAX_PAGES = 5;
 /** The same for an index without a limit, such as the operator's own: 2,000 agents. */
 const MAX_FREE_PAGES = 20;
-/** Shares of `softMs`: when the second step starts at the latest, and when the last retry may. */
+/** Shares of `softMs`: when the next step starts at the latest, and when the last retry may. */
 const FIRST_STEP = 0.5;
+const SECOND_STEP = 0.7;
+const THIRD_STEP = 0.8;
 const LAST_STEP = 0.9;
 /** A search that finds spam must not use up the minute: the list without it needs one request, and some for details. */
 const SECOND_STEP_REQUESTS = 3;
+/** How long workers that are found wait for their owners, milliseconds: a node in reach answers in less. */
+const OWNERS_MS = 250;
+/** The index lists the agent but says no more of it; its registry may. */
+const UNTOLD: ReadonlySet<HiddenReason | undefined> = new Set(['not_indexed', 'index_error', 'not_checked']);
 
 /**
- * One climb of the discovery ladder. It goes on in the background when its caller's time is over, so that the next
- * caller finds what came late.
+ * One climb of the discovery ladder (8004scan.md section 7). It goes on in the background when its caller's time is
+ * over, so that the next caller finds what came late.
+ *
+ * The registry's log is read when no step before gave a worker with the skill, and on a refresh (then no further back
+ * than to the last scan). Ids that the index lists without details are looked up in the registry in any case, those of an
+ * older list when no worker was found. All that needs a node; without one the log counts as `no_rpc` and the rest is left.
  */
 export class DiscoveryRun {
   readonly #workers = new Map<string, Worker>();
-  readonly #reports: SourceReport[] = [];
+  readonly #reports = new SourceReports();
   readonly #startedMs = performance.now();
+  readonly #chain: ChainStep | undefined;
   #skippedRows = 0;
+  #hasIndexAnswer = false;
   /** Settles when every agent was assessed; never rejects. */
+  readonly ready: Promise<void>;
+  /** Settles when, beyond that, owners are confirmed; never rejects. */
   readonly done: Promise<void>;
-  #isDone = false;
+  #isReady = false;
 
   constructor(
-    private readonly deps: AssessDeps & { readonly log: Log },
+    private readonly deps: RunDeps,
     private readonly query: RunQuery,
   ) {
-    this.done = this.#climb()
-      .catch((error: unknown) => deps.log.error({ error }, 'discovery run failed'))
+    this.#chain = deps.chains && this.#createChainStep(deps.chains);
+    const climbed = this.#climb().catch((error: unknown) => deps.log.error({ error }, 'discovery run failed'));
+    const confirmed = climbed.then(() => this.#attempt(this.#chain?.confirmOwners(), 'owners could not be confirmed'));
+    this.ready = climbed
+      .then(() => settleWithin(confirmed, OWNERS_MS))
       .then(() => {
-        this.#isDone = true;
+        this.#isReady = true;
       });
+    this.done = Promise.all([this.ready, confirmed]).then(() => undefined);
   }
 
-  get isDone(): boolean {
-    return this.#isDone;
+  get isReady(): boolean {
+    return this.#isReady;
   }
 
   /** Whether any step had an answer of the index. */
-  get hasAnswer(): boolean {
-    return this.#reports.some((report) => report.ok);
+  get hasIndexAnswer(): boolean {
+    return this.#hasIndexAnswer;
   }
 
   /** What is known by now. */
-  snapshot(): { workers: readonly Worker[]; sources: readonly SourceReport[]; skippedRows: number } {
-    return { workers: [...this.#workers.values()], sources: [...this.#reports], skippedRows: this.#skippedRows };
+  snapshot(): RunSnapshot {
+    const dismissed = this.#chain?.dismissed ?? {};
+    return { workers: this.#list(), sources: this.#reports.list(), skippedRows: this.#skippedRows, dismissed };
   }
 
   async #climb(): Promise<void> {
-    const search = this.query.criteria.skill ?? DEFAULT_SKILL;
-    const first = this.#step(search, FIRST_STEP);
-    // A search that hangs is not waited for: the list without it may answer.
-    await settleWithin(first, this.#msUntil(FIRST_STEP));
-    const second = this.#countFound() === 0 ? this.#step(null, LAST_STEP) : undefined;
-    const assessed = [...(await first), ...((await second) ?? [])];
-    await Promise.all(assessed);
+    const { skill } = this.query.criteria;
+    const steps = [this.#step({ search: skill ?? DEFAULT_SKILL }, FIRST_STEP)];
+    // A step that hangs is not waited for: the next may answer.
+    await settleWithin(Promise.all(steps), this.#msUntil(FIRST_STEP));
+    if (this.#countFound() === 0) {
+      steps.push(this.#step({ search: null }, LAST_STEP));
+      await settleWithin(Promise.all(steps), this.#msUntil(SECOND_STEP));
+    }
+    if (this.#countFound() === 0 && this.deps.api.base.family === 'internal') {
+      steps.push(...listAliases(skill).map((oasfSkill) => this.#step({ search: null, oasfSkill }, LAST_STEP)));
+      await settleWithin(Promise.all(steps), this.#msUntil(THIRD_STEP));
+    }
+    const asked = this.#askChain();
+    await Promise.all((await Promise.all(steps)).flat());
+    await asked;
+  }
+
+  async #askChain(): Promise<void> {
+    if (!this.#chain) return;
+    const isFound = this.#countFound() > 0;
+    const untold = this.#list().flatMap((worker) => (UNTOLD.has(worker.hiddenReason) ? worker.workerId : []));
+    const ids = untold.flatMap((workerId) => parseWorkerId(workerId) ?? []);
+    const known = isFound ? ids : [...ids, ...this.query.known];
+    const needsScan = !isFound || this.query.notBeforeMs > 0;
+    await Promise.all([
+      this.#attempt(this.#chain.lookUp(known, !isFound), 'known agents could not be looked up'),
+      needsScan && this.#attempt(this.#chain.scan(isFound), 'the registry could not be scanned'),
+      // Those that were found long before the slowest is.
+      this.#attempt(this.#chain.confirmOwners(), 'owners could not be confirmed'),
+    ]);
+  }
+
+  /** A failure of ours on one step costs that step alone. */
+  async #attempt(task: Promise<void> | undefined, message: string): Promise<void> {
+    await task?.catch((error: unknown) => this.deps.log.error({ error }, message));
   }
 
   /** @returns the assessments that it started; they never reject */
-  async #step(search: string | null, share: number): Promise<Promise<void>[]> {
+  async #step(what: Pick<ListQuery, 'search' | 'oasfSkill'>, share: number): Promise<Promise<void>[]> {
     const started: Promise<void>[] = [];
-    const report = this.#startReport(search);
+    const note = what.oasfSkill === undefined ? 'search_dropped' : 'by_skill';
+    const report = this.#reports.start(this.#source, what.search === null ? note : undefined);
     const { wanted, pageSize, signal } = this.query;
     let count = 0;
     try {
       for (let page = 1; page <= this.#maxPages(wanted / pageSize) && !signal.aborted; page += 1) {
-        const answer = await this.#fetchPage(search, page, share);
+        const answer = await this.#fetchPage(what, page, share);
+        this.#hasIndexAnswer = true;
         count += answer.rows.length;
         this.#skippedRows += answer.skippedRows;
         const fresh = answer.rows.filter((row) => !this.#workers.has(formatAgentId(row.agent)));
-        started.push(...this.#assess(fresh, share));
+        const reserve = share === FIRST_STEP ? SECOND_STEP_REQUESTS : 0;
+        started.push(...this.#assess(fresh, this.#createContext(this.#source, share, reserve)));
         report({ ok: true, count, error: null });
         // A page of known agents is a sign that the page number was ignored.
         if (!answer.hasMore || fresh.length === 0) break;
@@ -128,59 +184,78 @@ export class DiscoveryRun {
     return this.deps.api.limiter.isLimited ? MAX_PAGES : Math.min(MAX_FREE_PAGES, Math.max(MAX_PAGES, needed));
   }
 
-  #fetchPage(search: string | null, page: number, share: number): Promise<IndexPage> {
+  #fetchPage(what: Pick<ListQuery, 'search' | 'oasfSkill'>, page: number, share: number): Promise<IndexPage> {
     const { chainId, pageSize: limit, signal, softMs } = this.query;
     const retryUntilMs = this.#startedMs + softMs * share;
-    return this.deps.api.fetchList({ search, chainId, limit, page }, { signal, retryUntilMs });
+    return this.deps.api.fetchList({ ...what, chainId, limit, page }, { signal, retryUntilMs });
   }
 
-  /** Placeholders last: where detail calls are scarce, they must not use them up. */
-  #assess(rows: readonly IndexRow[], share: number): Promise<void>[] {
-    const ordered = [...rows.filter((row) => !row.isNoise), ...rows.filter((row) => row.isNoise)];
+  #createContext(source: Worker['source'], share: number, detailReserve: number): AssessContext {
     const { criteria, chainId, notBeforeMs, signal, softMs } = this.query;
-    const context: AssessContext = {
+    return {
       criteria,
       chainId,
       notBeforeMs,
-      source: this.#source,
-      budget: {
-        signal,
-        retryUntilMs: this.#startedMs + softMs * share,
-        detailReserve: share === FIRST_STEP ? SECOND_STEP_REQUESTS : 0,
-      },
+      source,
+      budget: { signal, retryUntilMs: this.#startedMs + softMs * share, detailReserve },
       budgetMs: Math.max(softMs / 4, this.#msUntil(share)),
-      publish: (worker) => this.#workers.set(worker.workerId, worker),
+      publish: (worker) => this.#publish(worker),
     };
+  }
+
+  /** Placeholders last: where detail calls are scarce, they must not use them up. */
+  #assess(rows: readonly IndexRow[], context: AssessContext): Promise<void>[] {
+    const ordered = [...rows.filter((row) => !row.isNoise), ...rows.filter((row) => row.isNoise)];
     return ordered.map(async (row) => {
       try {
         await assessAgent(this.deps, row, context);
       } catch (error) {
         this.deps.log.error({ error, agent: formatAgentId(row.agent) }, 'agent could not be assessed');
-        context.publish({ ...draftFromRow(row, this.#source), hiddenReason: 'internal_error' });
+        context.publish({ ...draftFromRow(row, context.source), hiddenReason: 'internal_error' });
       }
     });
+  }
+
+  /** What is known of an agent is not taken back while another source is asked for it. */
+  #publish(worker: Worker): void {
+    const known = this.#workers.get(worker.workerId);
+    if (worker.hiddenReason === 'pending' && known && known.hiddenReason !== 'pending') return;
+    this.#workers.set(worker.workerId, this.#chain?.overlay(worker) ?? worker);
+  }
+
+  #createChainStep(chains: ChainAccess): ChainStep {
+    const { query, deps } = this;
+    return new ChainStep(
+      { access: chains, reader: deps.reader, clock: deps.clock },
+      {
+        chainId: query.chainId ?? chains.source.defaultChainId,
+        skill: query.criteria.skill,
+        signal: query.signal,
+        notBeforeMs: query.notBeforeMs,
+        leftMs: () => this.#msUntil(1),
+        workers: () => this.#list(),
+        publish: (worker) => this.#publish(worker),
+        reports: this.#reports,
+        assess: async (row) => {
+          await Promise.all(this.#assess([row], this.#createContext('chain', 1, 0)));
+        },
+      },
+    );
   }
 
   get #source(): '8004scan' | '8004scan-internal' {
     return this.deps.api.base.family === 'public' ? '8004scan' : '8004scan-internal';
   }
 
+  #list(): readonly Worker[] {
+    return [...this.#workers.values()];
+  }
+
   #countFound(): number {
-    return [...this.#workers.values()].filter((worker) => worker.hiddenReason === undefined).length;
+    return this.#list().filter((worker) => worker.hiddenReason === undefined).length;
   }
 
   #msUntil(share: number): number {
     return this.#startedMs + this.query.softMs * share - performance.now();
-  }
-
-  /** Stands as `pending` until the step reports, so that a snapshot never lacks a source. */
-  #startReport(search: string | null): (outcome: Pick<SourceReport, 'ok' | 'count' | 'error'>) => void {
-    const startedMs = performance.now();
-    const index = this.#reports.length;
-    const base = { source: this.#source, ...(search === null ? { note: 'search_dropped' as const } : {}) };
-    this.#reports.push({ ...base, ok: false, count: 0, ms: 0, error: 'pending' });
-    return (outcome) => {
-      this.#reports[index] = { ...base, ...outcome, ms: Math.round(performance.now() - startedMs) };
-    };
   }
 }

@@ -47,7 +47,7 @@ export const Worker = z
     indexedAt: z.string().nullable(),
     /** When we last read the registration ourselves, ISO 8601; null: this is the index's copy. */
     fetchedAt: z.string().nullable(),
-    source: z.enum(['8004scan', '8004scan-internal', 'static']),
+    source: z.enum(['8004scan', '8004scan-internal', 'chain', 'static']),
     /** Seconds since this record was made. */
     ageSeconds: z.number(),
     untrustedName: z.string().nullable(),

@@ -56,6 +56,18 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
       created_at integer not null, updated_at integer not null) strict`,
     `create table slots (worker_endpoint text primary key, experiment_id text not null, until integer not null) strict`,
   ],
+  '0002-registries': [
+    `create table registry_scans (
+      chain_id integer not null, registry text not null, genesis text not null,
+      covered text not null, window_blocks integer not null, updated_at integer not null,
+      primary key (chain_id, registry)) strict`,
+    `create table registry_agents (
+      chain_id integer not null, registry text not null, agent_id text not null,
+      block integer not null, log_index integer not null, claims text, reason text, read_at integer,
+      primary key (chain_id, registry, agent_id)) strict, without rowid`,
+    `create index registry_agents_by_block on registry_agents (chain_id, registry, block)
+      where claims is null or claims <> '[]'`,
+  ],
 };
 
 export const migrationProvider: MigrationProvider = {

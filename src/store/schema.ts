@@ -14,6 +14,8 @@ export interface Schema {
   records: RecordsTable;
   loops: LoopsTable;
   slots: SlotsTable;
+  registry_scans: RegistryScansTable;
+  registry_agents: RegistryAgentsTable;
 }
 
 interface SettingsTable {
@@ -171,4 +173,34 @@ interface SlotsTable {
   worker_endpoint: string;
   experiment_id: string;
   until: number;
+}
+
+/** How far the log of an identity registry was read. */
+interface RegistryScansTable {
+  chain_id: number;
+  /** Lower case. */
+  registry: string;
+  /** Hash of the chain's first block, empty when unknown: another chain of the same id makes everything below void. */
+  genesis: string;
+  /** Ranges of blocks that were read and are final, `[{from, to}]`. */
+  covered: string;
+  /** Blocks per request that the node took last. */
+  window_blocks: number;
+  updated_at: number;
+}
+
+/** An agent that the log of a registry named. */
+interface RegistryAgentsTable {
+  chain_id: number;
+  registry: string;
+  agent_id: string;
+  /** Block and index of the newest log that said where its registration is. */
+  block: number;
+  log_index: number;
+  /** Skills that its registration claims; null: not read yet. */
+  claims: string | null;
+  /** Why its registration cannot be used. */
+  reason: string | null;
+  /** When its file was read or tried last; null for one that stands in the log itself, 0: never. */
+  read_at: number | null;
 }
