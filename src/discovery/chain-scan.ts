@@ -55,7 +55,7 @@ export async function scanRegistry(deps: ScanDeps, options: ScanOptions): Promis
   const { place, genesis } = options;
   const signal = AbortSignal.any([
     options.signal,
-    AbortSignal.timeout(Math.max(1, options.untilMs - performance.now())),
+    AbortSignal.timeout(Math.max(1, Math.ceil(options.untilMs - performance.now()))),
   ]);
   const head = await fetchHead(rpc, signal);
   if (typeof head !== 'number') return { covered: null, seen: 0, error: signal.aborted ? 'pending' : head.code };
