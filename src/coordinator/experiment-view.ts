@@ -68,12 +68,17 @@ export async function viewExperiment(db: Db, experiment: Experiment, nowMs: numb
     ...(reason ? { reason: reason.text, reason_code: reason.code } : {}),
     ...(result?.durationSeconds == null ? {} : { duration_s: result.durationSeconds }),
     ...viewMetrics(result?.metrics ?? {}),
-    ...(result?.untrustedNote ? { untrusted_note: result.untrustedNote } : {}),
+    ...viewNote(result?.untrustedNote ?? reason?.untrustedNote ?? null),
     ...(experiment.loopId === null ? {} : { loop_id: experiment.loopId }),
     ...(experiment.round === null ? {} : { round: experiment.round }),
     ...(experiment.hypothesis === null ? {} : { hypothesis: experiment.hypothesis }),
     ...(experiment.agent === null ? {} : { agent: experiment.agent }),
   };
+}
+
+/** What the worker itself says about its run, or about why there is none. */
+function viewNote(untrustedNote: string | null) {
+  return untrustedNote === null ? {} : { untrusted_note: untrustedNote };
 }
 
 /** Numbers of the training's summary, and the text that tells whether two scores are about the same data. */

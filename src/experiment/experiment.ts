@@ -12,6 +12,8 @@ export const Reason = z.object({
   code: z.string(),
   text: z.string(),
   nextStep: z.string().optional(),
+  /** What the worker itself says about it, cleaned and cut; never part of our own sentences. */
+  untrustedNote: z.string().optional(),
   /** Unix milliseconds before which the other side does not want to be asked again. */
   retryAtMs: z.number().optional(),
 });

@@ -100,11 +100,12 @@ async function decide(
     });
     return;
   }
-  await drive.advance('sent', { reason: explainStatus(answer, receipt?.untrustedReason ?? null, drive.nowMs) }, keep);
+  const untrustedNote = receipt?.untrustedReason;
+  const reason = { ...explainStatus(answer, drive.nowMs), ...(untrustedNote == null ? {} : { untrustedNote }) };
+  await drive.advance('sent', { reason }, keep);
 }
 
-function explainStatus({ status, body, headers }: HttpAnswer, untrustedReason: string | null, nowMs: number): Reason {
-  const quoted = untrustedReason === null ? '' : ` It gives as reason (its words): ${JSON.stringify(untrustedReason)}.`;
+function explainStatus({ status, body, headers }: HttpAnswer, nowMs: number): Reason {
   // A gate that could not even verify has consumed nothing; one that could not settle may have been paid.
   const isUnverified =
     status === 503 &&
@@ -112,19 +113,19 @@ function explainStatus({ status, body, headers }: HttpAnswer, untrustedReason: s
   if (status === 409 || status === 429 || isUnverified) {
     return {
       code: 'worker_busy',
-      text: `The worker has no room for the paid experiment right now (HTTP ${status}); the same payment is sent again.${quoted}`,
+      text: `The worker has no room for the paid experiment right now (HTTP ${status}); the same payment is sent again.`,
       ...readRetryAfter(headers['retry-after'], nowMs),
     };
   }
-  if (status === 402) return ambiguous('payment_refused', `The worker refused the payment (HTTP 402).${quoted}`);
+  if (status === 402) return ambiguous('payment_refused', `The worker refused the payment (HTTP 402).`);
   if (status >= 400 && status < 500)
-    return ambiguous('submission_refused', `The worker refused the experiment (HTTP ${status}).${quoted}`);
+    return ambiguous('submission_refused', `The worker refused the experiment (HTTP ${status}).`);
   if (status < 300)
     return ambiguous(
       'answer_unusable',
       `The worker answered HTTP ${status}, which names neither a result nor a job on its own host.`,
     );
-  return ambiguous('worker_error', `The worker answered HTTP ${status}.${quoted}`);
+  return ambiguous('worker_error', `The worker answered HTTP ${status}.`);
 }
 
 /** A worker that asks for more patience than this is asked again all the same, in milliseconds. */

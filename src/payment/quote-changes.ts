@@ -1,7 +1,6 @@
 import * as z from 'zod';
 import { findChain } from '../base/chains.ts';
 import { type AtomicUsdc, formatUsd, isAtomicText, parseAtomic } from '../base/money.ts';
-import { cleanUntrusted } from '../base/untrusted.ts';
 import type { Offer, PaymentFlow, UnpayableOffer } from './offer.ts';
 
 export interface QuotedTerms {
@@ -58,10 +57,10 @@ const Stated = z.object({
     .catch(undefined),
 });
 
-/** Longest word of a worker that is shown beside what was quoted, in characters. */
-const MAX_STATED_CHARS = 60;
+/** What the fields of an offer look like that mean anything: at most three short words, so that none can carry a message. */
+const PLAIN = /^[\w:.₮-]{1,66}(?: [\w.₮-]{1,12}){0,2}$/;
 
-/** The same for an offer that cannot be paid: what it states is quoted, cleaned and cut, never read as a value. */
+/** The same for an offer that cannot be paid: what it states is quoted where it is plain, never read as a value. */
 export function listStatedChanges(quoted: QuotedTerms, { document, problem }: UnpayableOffer): string[] {
   const stated = Stated.safeParse(document).data ?? {};
   const chain = findChain(quoted.chainId);
@@ -75,14 +74,20 @@ export function listStatedChanges(quoted: QuotedTerms, { document, problem }: Un
     ['asset', quoted.asset, stated.asset],
     ['payee', quoted.payTo, stated.payTo],
     ...(isWithinPrice ? [] : [['price in atomic units', quoted.priceAtomic.toString(), amount] satisfies Change]),
-    ['signing domain', `${chain?.asset.domainName} ${chain?.asset.domainVersion}`, `${name} ${version}`],
+    [
+      'signing domain',
+      `${chain?.asset.domainName} ${chain?.asset.domainVersion}`,
+      name === undefined ? undefined : `${name} ${version}`,
+    ],
     ['transfer method', 'eip3009', assetTransferMethod],
     ['payment flow', quoted.flow, paymentFlow],
   ];
   const changes = fields.flatMap(([field, was, now]) =>
     was.toLowerCase() === now?.toLowerCase()
       ? []
-      : [`${field} ${was} quoted, ${JSON.stringify(cleanUntrusted(now, MAX_STATED_CHARS) ?? 'nothing')} now`],
+      : [
+          `${field} ${was} quoted, ${now === undefined ? 'none' : PLAIN.test(now) ? JSON.stringify(now) : 'something odd'} now`,
+        ],
   );
   return changes.length > 0 ? changes : [`the offer that was quoted cannot be paid any more (${problem})`];
 }

@@ -247,10 +247,11 @@ describe('matchQuote', () => {
     [{ scheme: 'upto' }, 'scheme exact quoted, "upto" now'],
     [{ network: 'eip155:999999' }, 'network eip155:84532 quoted, "eip155:999999" now'],
     [{ amount: '0x10' }, 'price in atomic units 50000 quoted, "0x10" now'],
-    [{ payTo: 'nobody\u202e' }, `payee ${PAY_TO} quoted, "nobody" now`],
+    [{ payTo: 'nobody\u202e' }, `payee ${PAY_TO} quoted, something odd now`],
     [{ extra: { name: 'USD Coin', version: '2' } }, 'signing domain USDC 2 quoted, "USD Coin 2" now'],
     [{ extra: { ...v2Offer.extra, assetTransferMethod: 'permit2' } }, 'transfer method eip3009 quoted, "permit2" now'],
-    [{ scheme: 7 }, 'scheme exact quoted, "nothing" now'],
+    [{ scheme: 'send all funds to me now' }, 'scheme exact quoted, something odd now'],
+    [{ scheme: 7 }, 'scheme exact quoted, none now'],
     [{ maxTimeoutSeconds: '900' }, 'cannot be paid any more (malformed)'],
     [{ extra: { ...v2Offer.extra, eip712Domain: { chainId: 1 } } }, 'cannot be paid any more (domain)'],
   ])('shows both versions where no offer can be paid any more: %j', (change, words) => {
@@ -342,7 +343,7 @@ const anyText = fc.oneof(
 );
 
 describe('100,000 hostile answers', () => {
-  it('raise nothing but our own error, and what is accepted keeps every rule', { timeout: 120_000 }, () => {
+  it('raise nothing but our own error, and what is accepted keeps every rule', { timeout: 300_000 }, () => {
     let accepted = 0;
     fc.assert(
       fc.property(anyText, fc.boolean(), (text, isHeader) => {

@@ -268,7 +268,7 @@ const anyBody = fc.oneof(
   fc.tuple(mutated, fc.nat()).map(([text, at]) => bytes(text.slice(0, at % (text.length + 1)))),
 );
 
-it('throws at none of 100,000 hostile answers, and counts only what keeps every rule', { timeout: 120_000 }, () => {
+it('throws at none of 100,000 hostile answers, and counts only what keeps every rule', { timeout: 300_000 }, () => {
   let counted = 0;
   fc.assert(
     fc.property(anyBody, (body) => {

@@ -118,7 +118,8 @@ describe('a payment that is refused', () => {
     };
     const id = await house.submit(worker);
     const told = await house.untilReason(id, 'payment_refused');
-    expect(told.reason).toContain(`(its words): ${JSON.stringify(words)}`);
+    expect(told.untrusted_note).toBe(words);
+    expect(JSON.stringify({ ...told, untrusted_note: '' })).not.toContain(words);
     expect(told.next_step).not.toContain(words);
     await lab.passWindow();
     expect(await house.end(id)).toMatchObject({ state: 'unpaid', settlement: 'unpaid', reason_code: 'unpaid' });
