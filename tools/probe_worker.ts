@@ -21,6 +21,7 @@ export const probeWorker = defineTool({
     network: z.string().optional(),
     pay_to: z.string().optional(),
     flow: z.string().optional(),
+    mode: z.string().optional(),
     max_timeout_s: z.number().optional(),
     run_timeout_s: z.number().optional(),
     expires_at: z.string().optional(),

@@ -3,6 +3,7 @@ import { findChain } from '../base/chains.ts';
 import { InputError } from '../base/errors.ts';
 import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
+import { loadWorkerMode } from '../experiment/worker-mode.ts';
 import { requirePayable } from '../payment/assess.ts';
 import type { StoredTerms } from '../payment/attempt.ts';
 import { saveQuote } from '../payment/quote.ts';
@@ -19,9 +20,10 @@ const COMFORTABLE_TIMEOUT_SECONDS = 600;
 export async function probeWorker(services: Services, worker: string, signal?: AbortSignal) {
   const { db, clock, desk, config } = services;
   const target = await resolveWorker(services, worker);
-  const [health, probe] = await Promise.all([
+  const [health, probe, mode] = await Promise.all([
     services.worker.fetchHealth(target.endpoint, signal),
     services.worker.probe(target.endpoint, signal),
+    loadWorkerMode(db, target.endpoint),
   ]);
   const shared = {
     worker_endpoint: target.endpoint,
@@ -60,6 +62,7 @@ export async function probeWorker(services: Services, worker: string, signal?: A
     network: findChain(offer.chain.chainId)?.name ?? offer.network,
     pay_to: offer.payTo,
     flow: offer.flow,
+    ...(mode === null ? {} : { mode }),
     max_timeout_s: offer.maxTimeoutSeconds,
     ...(health?.timeoutSeconds == null ? {} : { run_timeout_s: health.timeoutSeconds }),
     ...(health?.isBusy == null ? {} : { is_busy: health.isBusy }),

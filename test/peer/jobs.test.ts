@@ -88,6 +88,11 @@ describe('a job', () => {
     const withToken = worker.log.filter(({ headers }) => headers.authorization !== undefined);
     expect(withToken.map(({ path }) => path)).toEqual(['/services/w/jobs/abc/result']);
     await expectPaidOnce(id);
+    expect(await house.probe(worker)).toMatchObject({ mode: 'async' });
+    const unknown = await house.probe(other);
+    expect(unknown).not.toHaveProperty('mode');
+    await house.run(other);
+    expect(await house.probe(other)).toMatchObject({ mode: 'sync' });
   });
 
   it('that fails is a failed run that was paid', async () => {
