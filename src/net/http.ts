@@ -1,4 +1,4 @@
-import { lookup as dnsLookup, type LookupAddress, type LookupOptions } from 'node:dns';
+import { lookup as dnsLookup, type LookupAddress, type LookupAllOptions, type LookupOptions } from 'node:dns';
 import { Agent, type Dispatcher, request } from 'undici';
 import { isBlockedAddress, isBlockedName } from './address.ts';
 import { decodeBody, readCapped } from './body.ts';
@@ -33,7 +33,16 @@ export interface HttpClientOptions {
   /** Hosts (`name` or `name:port`) for which http and private addresses are allowed. */
   readonly allowHttpHosts: readonly string[];
   readonly userAgent: string;
+  /** Resolves the names of strangers; absent: the system's resolver. Its answers are not trusted. */
+  readonly lookup?: Lookup;
 }
+
+/** A resolver with the signature of `dns.lookup` when all addresses are asked for. */
+export type Lookup = (
+  hostname: string,
+  options: LookupAllOptions,
+  callback: (error: Error | null, addresses: LookupAddress[]) => void,
+) => void;
 
 /** Gates put large extensions into headers; above this a probe fails (x402.md section 1.3). */
 const MAX_HEADER_BYTES = 65_536;
@@ -58,7 +67,7 @@ export class HttpClient {
       maxHeaderSize: MAX_HEADER_BYTES,
       keepAliveTimeout: 1_000,
     };
-    this.#guarded = new Agent({ ...shared, connect: { timeout: CONNECT_TIMEOUT_MS, lookup: guardedLookup } });
+    this.#guarded = new Agent({ ...shared, connect: { timeout: CONNECT_TIMEOUT_MS, lookup: guardLookup(options.lookup ?? dnsLookup) } });
     this.#open = new Agent({ ...shared, connect: { timeout: CONNECT_TIMEOUT_MS } });
     this.#allowed = new Set(options.allowHttpHosts.map((host) => host.toLowerCase()));
     this.#userAgent = options.userAgent;
@@ -200,13 +209,14 @@ class BlockedAddressError extends Error {
 type LookupCallback = (error: Error | null, address: string | LookupAddress[], family?: number) => void;
 
 /** Resolves a name and refuses it when any of its addresses is private; runs at connect time, so rebinding is seen. */
-function guardedLookup(hostname: string, options: LookupOptions, callback: LookupCallback): void {
-  dnsLookup(hostname, { ...options, all: true }, (error, addresses) => {
-    if (error) return callback(error, []);
-    const first = addresses[0];
-    if (!first || isBlockedName(hostname) || addresses.some(({ address }) => isBlockedAddress(address))) {
-      return callback(new BlockedAddressError(`${hostname} is blocked`), []);
-    }
-    return options.all ? callback(null, addresses) : callback(null, first.address, first.family);
-  });
+function guardLookup(resolve: Lookup) {
+  return (hostname: string, options: LookupOptions, callback: LookupCallback): void =>
+    resolve(hostname, { ...options, all: true }, (error, addresses) => {
+      if (error) return callback(error, []);
+      const first = addresses[0];
+      if (!first || isBlockedName(hostname) || addresses.some(({ address }) => isBlockedAddress(address))) {
+        return callback(new BlockedAddressError(`${hostname} is blocked`), []);
+      }
+      return options.all ? callback(null, addresses) : callback(null, first.address, first.family);
+    });
 }

@@ -1,0 +1,130 @@
+/** A world of names in which strangers point at private addresses. */
+export const HOSTILE_NAMES: Readonly<Record<string, readonly string[]>> = {
+  'loopback.example': ['127.0.0.1'],
+  'loopback6.example': ['::1'],
+  'mapped.example': ['::ffff:127.0.0.1'],
+  'mixed.example': ['93.184.216.34', '127.0.0.1'],
+  'mixed-last.example': ['2606:4700:4700::1111', '93.184.216.34', '::1'],
+  'lan.example': ['192.168.1.10'],
+  'metadata.example': ['169.254.169.254'],
+  'nat64.example': ['64:ff9b::7f00:1'],
+  'local-nat64.example': ['64:ff9b:1::7f00:1'],
+  'zero.example': ['0.0.0.0'],
+  'scoped.example': ['fe80::1%lo'],
+  'nobody.example': [],
+  'odd.example': ['127.1', 'not an address'],
+};
+
+/**
+ * Addresses that must never be connected to on behalf of a stranger, as `[what, url]`. Each aims at the given port,
+ * where a server really listens on all addresses of this machine.
+ */
+export function listForbiddenUrls(port: number): (readonly [what: string, url: string])[] {
+  const https = (hosts: Readonly<Record<string, readonly string[]>>) =>
+    Object.entries(hosts).flatMap(([what, list]) =>
+      list.map((host) => [`${what}: ${host}`, `https://${host}:${port}/x`] as const),
+    );
+  const full = (what: string, ...urls: readonly string[]) => urls.map((url) => [what, url] as const);
+  return [
+    ...https({
+      loopback: ['127.0.0.1', '127.0.0.2', '127.255.255.254', '[::1]', '[0:0:0:0:0:0:0:1]'],
+      'short, decimal, octal, hex': [
+        '127.1',
+        '127.0.1',
+        '2130706433',
+        '0x7f000001',
+        '0x7f.1',
+        '017700000001',
+        '0177.0.0.1',
+      ],
+      'mixed bases and dots': ['0x7F.0.0.0x1', '0177.0x0.0.1', '127.0.0.1.', '00000000177.1', '0x0000007f.0.0.1'],
+      'this host': ['0.0.0.0', '0', '0x0', '0.1.2.3', '[::]'],
+      'IPv4-mapped': ['[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '[0:0:0:0:0:ffff:127.0.0.1]', '[::ffff:10.0.0.1]'],
+      'IPv4-compatible and translated': ['[::127.0.0.1]', '[::7f00:1]', '[::a00:1]', '[::ffff:0:7f00:1]'],
+      NAT64: ['[64:ff9b::127.0.0.1]', '[64:ff9b::a9fe:a9fe]', '[64:ff9b:1::7f00:1]', '[64:ff9b:1:ffff::a00:1]'],
+      '6to4 and Teredo': [
+        '[2002:7f00:1::]',
+        '[2002:c0a8:101::1]',
+        '[2001::1]',
+        '[2001:0:4136:e378:8000:63bf:80ff:fffe]',
+      ],
+      private: ['10.0.0.1', '10.255.255.255', '172.16.0.1', '172.31.255.254', '192.168.0.1', '192.0.0.8'],
+      CGNAT: ['100.64.0.1', '100.100.100.200', '100.127.255.254'],
+      'link-local and metadata': [
+        '169.254.169.254',
+        '0xa9fea9fe',
+        '2852039166',
+        '169.254.170.2',
+        '[fe80::1]',
+        '[febf::1]',
+      ],
+      'site-local and ULA': ['[fec0::1]', '[fc00::1]', '[fd00:ec2::254]', '[fd12:3456::1]'],
+      multicast: ['224.0.0.1', '239.255.255.250', '[ff02::1]', '[ff0e::1]'],
+      'broadcast and reserved': ['255.255.255.255', '240.0.0.1', '192.88.99.1', '198.18.0.1', '[5f00::1]', '[4000::1]'],
+      documentation: ['192.0.2.1', '198.51.100.7', '203.0.113.9', '[2001:db8::1]', '[3fff::1]'],
+      'discard and dummy': ['[100::1]', '[100:0:0:1::1]'],
+      localhost: ['localhost', 'localhost.', 'LOCALHOST', 'a.localhost', 'a.b.localhost.', 'localhost.localdomain'],
+      'local names': ['printer.local', 'rig.local.', 'metadata.google.internal', 'router.home.arpa', 'x.internal.'],
+      'full-width and circled': [
+        '１２７.０.０.１',
+        '127。0。0。1',
+        '①②⑦.⓪.⓪.①',
+        'ⓛocalhost',
+        'ｌocalhost',
+        '𝟏27.0.0.1',
+      ],
+      'percent-encoded': ['%31%32%37.0.0.1', '127%2E0%2E0%2E1', '%6cocalhost', '%5B::1%5D', '127.0.0.1%2f.example'],
+      'invisible characters': ['127.0.\u00ad0.1', 'local\u200bhost', '127\u2024.0.0.1', 'loc\tal\nhost'],
+      'names of private addresses': Object.keys(HOSTILE_NAMES),
+    }),
+    ...full(
+      'user info',
+      `https://good.example@127.0.0.1:${port}/`,
+      `https://user:pw@localhost:${port}/`,
+      `https://good.example:443@[::1]:${port}/`,
+      `https://127.0.0.1:${port}@good.example/`,
+      `https://@127.0.0.1:${port}/`,
+      `https://good.example%40127.0.0.1:${port}/`,
+    ),
+    ...full(
+      'slashes and white space',
+      `https:\\\\127.0.0.1:${port}\\x`,
+      `https://127.0.0.1:${port}\\@good.example/`,
+      `https:127.0.0.1:${port}/`,
+      `https:/127.0.0.1:${port}/`,
+      `https:////127.0.0.1:${port}/`,
+      `ht\ttps://127.0.0.1:${port}/`,
+      ` https://127.0.0.1:${port}/ `,
+      `https://127.0.0.1:\n${port}/`,
+      `https://127.0.0.1 :${port}/`,
+      `//127.0.0.1:${port}/`,
+    ),
+    ...full(
+      'fragments and queries',
+      `https://127.0.0.1:${port}#@good.example/`,
+      `https://127.0.0.1:${port}?@good.example/`,
+    ),
+    ...full(
+      'no https',
+      `http://127.0.0.1:${port}/`,
+      `http://[::1]:${port}/`,
+      `http://loopback.example:${port}/`,
+      `http://public.example:${port}/`,
+      `ws://127.0.0.1:${port}/`,
+      `wss://127.0.0.1:${port}/`,
+    ),
+    ...full(
+      'other schemes',
+      'file:///etc/passwd',
+      `file://127.0.0.1:${port}/x`,
+      `ftp://127.0.0.1:${port}/x`,
+      `gopher://127.0.0.1:${port}/_GET%20/`,
+      `dict://127.0.0.1:${port}/x`,
+      `javascript:fetch("http://127.0.0.1:${port}")`,
+      `blob:https://127.0.0.1:${port}/x`,
+      `view-source:https://127.0.0.1:${port}/`,
+      `jar:https://127.0.0.1:${port}/!/`,
+      `unix:/var/run/docker.sock`,
+    ),
+  ];
+}
