@@ -58,7 +58,7 @@ export class ChainStore {
   /** Keeps what a window held. Other processes may scan the same chain: what they covered stays covered. */
   async saveWindow(place: RegistryPlace, genesis: string | null, window: ScannedWindow, nowMs: number): Promise<void> {
     await this.db.transaction().execute(async (trx) => {
-      await saveAgents(trx, place, window.agents);
+      await saveAgents(trx, place, window.agents, await reviewAgents(trx, place, window));
       const row = await trx.selectFrom('registry_scans').select('covered').where(isOf(place)).executeTakeFirst();
       const covered = JSON.stringify(addRange(parseCovered(row?.covered ?? '[]'), window.final));
       const values = { covered, genesis: genesis ?? '', window_blocks: window.windowBlocks, updated_at: nowMs };
@@ -175,10 +175,50 @@ export class ChainStore {
   }
 }
 
+/**
+ * Blocks at the top of the chain are read more than once. What was read there and stands there no more was taken back by
+ * a reorganisation: the agent counts as unread, and its registry will say where its file is now.
+ * @returns the agents whose log is as it was
+ */
+async function reviewAgents(trx: Trx, place: RegistryPlace, window: ScannedWindow): Promise<ReadonlySet<string>> {
+  const keyOf = (...parts: readonly (string | number)[]) => parts.join(' ');
+  const current = new Set(
+    window.agents.map((agent) => keyOf(agent.agentId, agent.block, agent.logIndex, agent.uriDigest)),
+  );
+  const rows = await trx
+    .selectFrom('registry_agents')
+    .select(['agent_id', 'block', 'log_index', 'uri_digest'])
+    .where(isOf(place))
+    .where('block', '>=', window.range.from)
+    .where('block', '<=', window.range.to)
+    .execute();
+  const unchanged = new Set<string>();
+  for (const { agent_id, block, log_index, uri_digest } of rows) {
+    if (current.has(keyOf(agent_id, block, log_index, uri_digest))) unchanged.add(agent_id);
+    else {
+      const unread = { block: 0, log_index: -1, uri_digest: '', claims: null, reason: null, read_at: 0 };
+      await trx
+        .updateTable('registry_agents')
+        .set(unread)
+        .where(isOf(place))
+        .where('agent_id', '=', agent_id)
+        .execute();
+    }
+  }
+  return unchanged;
+}
+
 /** The newest log of an agent wins, whatever order the blocks were read in. */
-async function saveAgents(trx: Trx, { chainId, address }: RegistryPlace, agents: readonly SeenAgent[]): Promise<void> {
+async function saveAgents(
+  trx: Trx,
+  { chainId, address }: RegistryPlace,
+  agents: readonly SeenAgent[],
+  unchanged: ReadonlySet<string>,
+): Promise<void> {
   const newest = new Map<string, SeenAgent>();
   for (const agent of agents) {
+    // A log that is read again must not undo the reading of its file.
+    if (unchanged.has(agent.agentId)) continue;
     const known = newest.get(agent.agentId);
     const isOlder =
       known && (known.block > agent.block || (known.block === agent.block && known.logIndex > agent.logIndex));
@@ -190,6 +230,7 @@ async function saveAgents(trx: Trx, { chainId, address }: RegistryPlace, agents:
     agent_id: agent.agentId,
     block: agent.block,
     log_index: agent.logIndex,
+    uri_digest: agent.uriDigest,
     claims: agent.claims === null ? null : JSON.stringify(agent.claims),
     reason: agent.reason,
     read_at: agent.claims === null ? 0 : null,
@@ -204,11 +245,11 @@ async function saveAgents(trx: Trx, { chainId, address }: RegistryPlace, agents:
           .doUpdateSet((eb) => ({
             block: eb.ref('excluded.block'),
             log_index: eb.ref('excluded.log_index'),
+            uri_digest: eb.ref('excluded.uri_digest'),
             claims: eb.ref('excluded.claims'),
             reason: eb.ref('excluded.reason'),
             read_at: eb.ref('excluded.read_at'),
           }))
-          // A log that is read again, at the top of the chain, must not undo the reading of its file.
           .where(
             sql<boolean>`(excluded.block, excluded.log_index) > (registry_agents.block, registry_agents.log_index)`,
           ),

@@ -2,6 +2,7 @@ import { encodeEventTopics, type Hex } from 'viem';
 import { decodeEventLog } from 'viem/utils';
 import * as z from 'zod';
 import { identityRegistryAbi } from '../base/abi.ts';
+import { sha256 } from '../base/hash.ts';
 import { RpcError, type RpcNode } from '../net/rpc.ts';
 import { parseAgentUri } from './agent-uri.ts';
 import type { BlockRange } from './chain-ranges.ts';
@@ -16,6 +17,8 @@ export interface SeenAgent {
   readonly agentId: string;
   readonly block: number;
   readonly logIndex: number;
+  /** Tells whether the same log was read again. */
+  readonly uriDigest: string;
   /** Null: the registration lies elsewhere and was not read. */
   readonly claims: readonly SkillClaim[] | null;
   /** Why it can be no worker; null when nothing speaks against it. */
@@ -72,10 +75,10 @@ export async function fetchSeenAgents(
 function readLog({ topics, data, blockNumber, logIndex }: z.infer<typeof RawLog>): SeenAgent | null {
   try {
     const { eventName, args } = decodeEventLog({ abi: identityRegistryAbi, topics, data, strict: true });
-    const place = { block: blockNumber, logIndex };
-    if (eventName === 'Registered') return { agentId: String(args.agentId), ...place, ...readClaims(args.agentURI) };
-    if (eventName === 'URIUpdated') return { agentId: String(args.agentId), ...place, ...readClaims(args.newURI) };
-    return null;
+    if (eventName !== 'Registered' && eventName !== 'URIUpdated') return null;
+    const uri = eventName === 'Registered' ? args.agentURI : args.newURI;
+    const place = { agentId: String(args.agentId), block: blockNumber, logIndex };
+    return { ...place, uriDigest: sha256(uri), ...readClaims(uri) };
   } catch {
     // Whatever calls itself by one of the two names and does not have its form is no agent.
     return null;

@@ -74,6 +74,7 @@ export class DiscoveryRun {
   readonly #chain: ChainStep | undefined;
   #skippedRows = 0;
   #hasIndexAnswer = false;
+  #aside: Promise<unknown> | undefined;
   /** Settles when every agent was assessed; never rejects. */
   readonly ready: Promise<void>;
   /** Settles when, beyond that, owners are confirmed; never rejects. */
@@ -86,7 +87,10 @@ export class DiscoveryRun {
   ) {
     this.#chain = deps.chains && this.#createChainStep(deps.chains);
     const climbed = this.#climb().catch((error: unknown) => deps.log.error({ error }, 'discovery run failed'));
-    const confirmed = climbed.then(() => this.#attempt(this.#chain?.confirmOwners(), 'owners could not be confirmed'));
+    const confirmed = climbed.then(async () => {
+      await this.#aside;
+      await this.#attempt(this.#chain?.confirmOwners(), 'owners could not be confirmed');
+    });
     this.ready = climbed
       .then(() => settleWithin(confirmed, OWNERS_MS))
       .then(() => {
@@ -135,12 +139,13 @@ export class DiscoveryRun {
     const ids = untold.flatMap((workerId) => parseWorkerId(workerId) ?? []);
     const known = isFound ? ids : [...ids, ...this.query.known];
     const needsScan = !isFound || this.query.notBeforeMs > 0;
-    await Promise.all([
-      this.#attempt(this.#chain.lookUp(known, !isFound), 'known agents could not be looked up'),
-      needsScan && this.#attempt(this.#chain.scan(isFound), 'the registry could not be scanned'),
-      // Those that were found long before the slowest is.
-      this.#attempt(this.#chain.confirmOwners(), 'owners could not be confirmed'),
-    ]);
+    const lookUp = this.#attempt(this.#chain.lookUp(known, !isFound), 'known agents could not be looked up');
+    const scan = needsScan && this.#attempt(this.#chain.scan(isFound), 'the registry could not be scanned');
+    // With workers in hand nobody waits for a node: for those that were found long before the slowest is, too.
+    if (isFound) {
+      this.#aside = Promise.all([lookUp, this.#attempt(this.#chain.confirmOwners(), 'owners could not be confirmed')]);
+      await scan;
+    } else await Promise.all([lookUp, scan]);
   }
 
   /** A failure of ours on one step costs that step alone. */

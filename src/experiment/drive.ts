@@ -9,6 +9,7 @@ import type { RunResult } from '../worker/result.ts';
 import { type Experiment, type Judgement, loadExperiment, type Reason } from './experiment.ts';
 import { advance, type Change, type Lease, LeaseLostError } from './journal.ts';
 import { releaseSlots } from './leases.ts';
+import { SearchMemory } from './search-memory.ts';
 import type { ExperimentState } from './states.ts';
 
 /** Where an experiment is to run. */
@@ -52,6 +53,7 @@ export class Drive {
   readonly ports: DriverPorts;
   readonly lease: Lease;
   readonly signal: AbortSignal;
+  readonly #memories = new Map<number, SearchMemory>();
 
   constructor(ports: DriverPorts, lease: Lease, signal: AbortSignal) {
     this.ports = ports;
@@ -75,6 +77,13 @@ export class Drive {
     const attempt = await loadAttempt(this.ports.db, experiment.experimentId, experiment.attempt);
     if (!attempt) throw new TypeError(`${experiment.experimentId} has no attempt ${experiment.attempt}`);
     return attempt;
+  }
+
+  /** What this process remembers of the search for an attempt's job. */
+  memoryOf({ attempt }: Attempt): SearchMemory {
+    const memory = this.#memories.get(attempt) ?? new SearchMemory();
+    this.#memories.set(attempt, memory);
+    return memory;
   }
 
   /** One durable step; see `advance`. */

@@ -3,6 +3,7 @@ import { writeOutcome } from '../payment/journal.ts';
 import { parseRunResult } from '../worker/result.ts';
 import type { Drive } from './drive.ts';
 import type { Experiment, Reason } from './experiment.ts';
+import { recoverJob } from './job-search.ts';
 import { releaseSlots } from './leases.ts';
 import { dropAttempt } from './pay-step.ts';
 import { publish, resolveFate } from './publish.ts';
@@ -131,6 +132,7 @@ async function recoverByChain(drive: Drive, experiment: Experiment, attempt: Att
       if (experiment.settlement !== 'settled') await drive.advance('sent', { settlement: 'settled' });
       return waitForPaidResult(drive, attempt);
     case 'unverifiable':
+      if (await recoverJob(drive, attempt)) return;
       // Without a chain nothing is ever proven: the result is looked for as long as one that is paid.
       return isWindowOver(drive, attempt)
         ? waitForPaidResult(drive, attempt)
@@ -160,8 +162,9 @@ async function waitOrResend(drive: Drive, experiment: Experiment, attempt: Attem
   if (experiment.settlement !== 'unknown') await drive.advance('sent', { settlement: 'unknown' });
 }
 
-/** The worker has no result of a run that is paid: it is looked for a while longer, then honestly lost. */
+/** The worker has no result of a run that is paid: it is looked for a while longer, among jobs too, then honestly lost. */
 async function waitForPaidResult(drive: Drive, attempt: Attempt): Promise<void> {
+  if (await recoverJob(drive, attempt)) return;
   const { patience } = drive.ports;
   const sinceMs = drive.nowMs - (attempt.firstSentAtMs ?? drive.nowMs);
   const runMs = attempt.payment ? attempt.payment.intent.validBefore * 1000 - (attempt.firstSentAtMs ?? 0) : 0;
@@ -191,6 +194,7 @@ async function endUnpaid(drive: Drive, experiment: Experiment, attempt: Attempt,
     code: 'unpaid',
     text: `The worker never used its payment; the chain shows that it cannot any more. ${experiment.reason?.text ?? ''}`.trim(),
     nextStep: 'Submit again, if you like to another worker: nothing was spent.',
+    ...(experiment.reason?.untrustedNote === undefined ? {} : { untrustedNote: experiment.reason.untrustedNote }),
   };
   await drive.advance(
     mayTryAgain ? 'claimed' : 'unpaid',

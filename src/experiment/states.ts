@@ -28,7 +28,7 @@ export type Settlement = (typeof SETTLEMENTS)[number];
  */
 const NEXT: Readonly<Record<ExperimentState, readonly ExperimentState[]>> = {
   drafted: ['claimed', 'cancelled', 'refused'],
-  claimed: ['quoted', 'refused', 'cancelled', 'unpaid', 'returned', 'lost'],
+  claimed: ['quoted', 'refused', 'cancelled', 'unpaid', 'accepted', 'returned', 'lost'],
   quoted: ['reserved', 'claimed', 'refused', 'cancelled'],
   reserved: ['signed', 'claimed', 'refused', 'cancelled'],
   signed: ['sent', 'claimed', 'refused'],

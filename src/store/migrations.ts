@@ -63,9 +63,11 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
       primary key (chain_id, registry)) strict`,
     `create table registry_agents (
       chain_id integer not null, registry text not null, agent_id text not null,
-      block integer not null, log_index integer not null, claims text, reason text, read_at integer,
+      block integer not null, log_index integer not null, uri_digest text not null,
+      claims text, reason text, read_at integer,
       primary key (chain_id, registry, agent_id)) strict, without rowid`,
-    `create index registry_agents_by_block on registry_agents (chain_id, registry, block)
+    `create index registry_agents_by_block on registry_agents (chain_id, registry, block)`,
+    `create index registry_agents_by_claims on registry_agents (chain_id, registry, block)
       where claims is null or claims <> '[]'`,
   ],
 };

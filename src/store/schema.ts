@@ -197,6 +197,8 @@ interface RegistryAgentsTable {
   /** Block and index of the newest log that said where its registration is. */
   block: number;
   log_index: number;
+  /** Digest of the agentURI in that log. */
+  uri_digest: string;
   /** Skills that its registration claims; null: not read yet. */
   claims: string | null;
   /** Why its registration cannot be used. */

@@ -37,6 +37,15 @@ export type StoredRun =
   /** The routes that would tell are priced, closed or broken. */
   | { readonly kind: 'unknown' };
 
+/** What a broker says when it is asked for a wallet's jobs. */
+export type JobListAnswer =
+  | { readonly kind: 'list'; readonly body: Buffer }
+  | { readonly kind: 'sign_in' }
+  /** There is no such list, or it costs something. */
+  | { readonly kind: 'absent' }
+  /** No usable answer this time. */
+  | { readonly kind: 'unknown' };
+
 const Info = z.looseObject({
   busy: z.boolean().optional().catch(undefined),
   probe: z.boolean().optional().catch(undefined),
@@ -107,17 +116,30 @@ export class WorkerClient {
 
   /**
    * Fetches the result of a job.
-   * @returns `gone` when the broker has it no more; null while there is none to be had
+   * @param authorization value of the header that opens it
+   * @returns `gone` when the broker has it no more, `refused` when it does not open so; null while there is none
    */
-  async fetchJobResult(job: Job, signal?: AbortSignal): Promise<HttpAnswer | 'gone' | null> {
-    const answer = await this.#ask(
-      job.resultUrl,
-      MAX_JOB_RESULT_BYTES,
-      { authorization: `Bearer ${job.token}` },
-      signal,
-    );
+  async fetchJobResult(
+    resultUrl: string,
+    authorization: string,
+    signal?: AbortSignal,
+  ): Promise<HttpAnswer | 'gone' | 'refused' | null> {
+    const answer = await this.#ask(resultUrl, MAX_JOB_RESULT_BYTES, { authorization }, signal);
     if (answer?.status === 404 || answer?.status === 410) return 'gone';
+    if (answer?.status === 401 || answer?.status === 403) return 'refused';
     return answer?.status === 200 ? answer : null;
+  }
+
+  /**
+   * Asks a broker for the jobs of a wallet.
+   * @param authorization a sign-in of that wallet; null asks whether there is a list at all
+   */
+  async fetchJobList(url: string, authorization: string | null, signal?: AbortSignal): Promise<JobListAnswer> {
+    const answer = await this.#ask(url, MAX_INFO_BYTES, authorization === null ? {} : { authorization }, signal);
+    if (answer?.status === 200) return { kind: 'list', body: answer.body };
+    if (answer?.status === 401) return { kind: 'sign_in' };
+    const isFinal = answer !== null && answer.status < 500 && ![408, 425, 429].includes(answer.status);
+    return { kind: isFinal ? 'absent' : 'unknown' };
   }
 
   /**

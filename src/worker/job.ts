@@ -2,16 +2,18 @@ import * as z from 'zod';
 import { buildExperimentUrl } from '../base/endpoint.ts';
 import { parseTolerantJson } from './tolerant-json.ts';
 
-/** A paid job that a broker runs for the worker (worker-api.md section 6). The token is a secret. */
+/** A paid job that a broker runs for the worker (worker-api.md section 6). */
 export interface Job {
   readonly statusUrl: string;
   readonly resultUrl: string;
-  readonly token: string;
+  /** Opens the result; a secret. Null for a job that was found in a list: its result opens with a wallet sign-in. */
+  readonly token: string | null;
   /** Unix milliseconds until which the broker keeps the result. */
   readonly expiresAtMs: number;
 }
 
-export type JobState = 'pending' | 'running' | 'complete' | 'failed';
+export const JobState = z.enum(['pending', 'running', 'complete', 'failed']);
+export type JobState = z.infer<typeof JobState>;
 
 const Accepted = z.looseObject({
   statusUrl: z.string().max(2_048),
@@ -20,10 +22,10 @@ const Accepted = z.looseObject({
   jobToken: z.string().regex(/^[\x21-\x7e]{1,1024}$/),
   expiresAt: z.string().optional().catch(undefined),
 });
-const Status = z.looseObject({ state: z.enum(['pending', 'running', 'complete', 'failed']) });
+const Status = z.looseObject({ state: JobState });
 
 /** Brokers keep results for 72 hours by default, in milliseconds. */
-const RETENTION_MS = 72 * 3_600_000;
+export const RETENTION_MS = 72 * 3_600_000;
 
 /**
  * Reads the answer 202 to a submission.

@@ -18,6 +18,8 @@ const TypedBody = z.object({
   message: z.record(z.string(), z.string()),
 });
 
+const MessageBody = z.strictObject({ message: z.string() });
+
 /** One request as it arrived. */
 export interface Asked {
   readonly method: string;
@@ -93,9 +95,23 @@ export class SignerStandIn {
     return [...new Set(this.signBodies.map((body) => TypedBody.parse(JSON.parse(body)).message.nonce ?? ''))];
   }
 
+  /** Texts that it was asked to sign. */
+  get texts(): string[] {
+    return this.log.flatMap(({ path, body }) =>
+      path.endsWith('/message') ? [MessageBody.parse(JSON.parse(body)).message] : [],
+    );
+  }
+
   /** What its key signs for a request. */
   sign(body: string): Promise<Hex> {
     return this.#account.signTypedData(TypedBody.parse(JSON.parse(body)));
+  }
+
+  /** What its key signs for a text, which it takes as bytes when it looks like hex. */
+  signText(body: string): Promise<Hex> {
+    const { message } = MessageBody.parse(JSON.parse(body));
+    const isHex = message.startsWith('0x');
+    return this.#account.signMessage({ message: isHex ? { raw: `0x${message.slice(2)}` } : message });
   }
 
   close(): Promise<void> {
@@ -119,6 +135,7 @@ export class SignerStandIn {
     if (this.token !== null && asked.authorization !== `Bearer ${this.token}`)
       return { status: this.unauthorizedStatus, body: { error: 'unauthorized' } };
     if (asked.path === '/api/v1/keys') return this.keys;
+    if (asked.path.endsWith('/message')) return this.onSign(await this.signText(asked.body), asked);
     if (!asked.path.endsWith('/typed-data')) return { status: 404, body: { error: 'not found' } };
     return this.onSign(await this.sign(asked.body), asked);
   }
