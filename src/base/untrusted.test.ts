@@ -10,6 +10,15 @@ describe('cleanUntrusted', () => {
     ['two\nlines\r\n\ttabs\u2028sep\u2029', 'two lines tabs sep'],
     ['\u001b[31mred\u0007', '[31mred'],
     ['soft\u00adhyphen', 'soft hyphen'],
+    ['csi \u009b31m and del\u007f', 'csi 31m and del'],
+    ['hidden\u{e0100}\u{e01ef}\ufe00letters', 'hidden letters'],
+    ['tag start\u{e0000}\u{e0001}end', 'tag start end'],
+    ['hangul\u3164\uffa0\u115f\u1160filler', 'hangul filler'],
+    ['joined\u034f\u2060\u2064\u180e\u180b\u17b4up', 'joined up'],
+    ['private\ue000\u{f0000}\u{10fffd}use', 'private use'],
+    ['not\ufffe\uffffa\u{1fffe}character', 'not a character'],
+    ['braille\u2800blank', 'braille blank'],
+    ['object\ufffc', 'object\ufffc'],
     ['  spaced   out  ', 'spaced out'],
     ['e\u0301', 'é'],
     ['lone \ud800 half', 'lone \ufffd half'],
@@ -41,7 +50,7 @@ describe('cleanUntrusted', () => {
         const clean = cleanUntrusted(text, maxChars);
         if (clean === null) return;
         expect([...clean].length).toBeLessThanOrEqual(maxChars);
-        expect(clean).not.toMatch(/[\p{Cc}\p{Cf}\u2028\u2029]/u);
+        expect(clean).not.toMatch(/[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/u);
         expect(clean.isWellFormed()).toBe(true);
       }),
       { numRuns: 2_000 },

@@ -1,5 +1,8 @@
-/** Control, zero-width, bidirectional, tag and line-separating characters: invisible to a reader, readable by a model. */
-const INVISIBLE = /[\p{Cc}\p{Cf}\u2028\u2029]/gu;
+/**
+ * Control, bidirectional, tag, private and line-separating characters, fillers, and whatever else a reader does not see
+ * and a model reads: also a variation selector can carry a letter.
+ */
+const INVISIBLE = /[\p{C}\p{Default_Ignorable_Code_Point}\u2028\u2029\u2800]/gu;
 
 /** Longest name, description, URL and message of a stranger that is shown, in characters. */
 export const UNTRUSTED_CAPS = { name: 80, description: 300, url: 200, message: 500 } as const;
