@@ -29,6 +29,13 @@ export function isSameHost(from: URL, to: URL): boolean {
   return isNoDowngrade(from, to) && from.host === to.host;
 }
 
+/** JSON, text or plain bytes, as hosts of files name them; an image or a page is none, whatever stands in it. */
+function mayHoldJson(contentType: string | undefined): boolean {
+  const type = (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  if (type.includes('html')) return false;
+  return type === '' || type.startsWith('text/') || /[/+]json$|\/octet-stream$/.test(type);
+}
+
 /** Fetches a stranger's JSON document; every failure is a reason, none an exception. */
 export async function fetchWebJson(http: HttpClient, gate: HostGate, request: WebJsonRequest): Promise<WebJsonResult> {
   const { url, signal, mayRedirect } = request;
@@ -42,7 +49,7 @@ export async function fetchWebJson(http: HttpClient, gate: HostGate, request: We
         mayRedirect,
       });
       if (answer.status !== 200) return { ok: false, reason: 'unreachable' };
-      if (/html/i.test(answer.headers['content-type'] ?? '')) return { ok: false, reason: 'bad_body' };
+      if (!mayHoldJson(answer.headers['content-type'])) return { ok: false, reason: 'bad_body' };
       const json = parseJson(answer.body);
       return json.ok ? { ok: true, value: json.value, servedBy: answer.url } : { ok: false, reason: json.reason };
     } catch (error) {
