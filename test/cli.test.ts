@@ -77,8 +77,8 @@ describe('discover', () => {
   });
 
   it('fails when no source answers', async () => {
-    const dead = { SCAN_API_URL: 'http://127.0.0.1:1/api', DATA_DIR: lab.createFolder() };
-    const { code, value } = await runJson(Found, ['discover'], dead);
+    const nowhere = { SCAN_API_URL: 'http://127.0.0.1:1/api', ERPC_URL: 'http://127.0.0.1:1/?network={network}' };
+    const { code, value } = await runJson(Found, ['discover'], { ...nowhere, DATA_DIR: lab.createFolder() });
     expect(code).toBe(1);
     expect(value.workers).toEqual([]);
     expect(value.sources.some(({ ok }) => ok)).toBe(false);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { buildDetailUrl, buildListUrl, mayFollowIndex, parseIndexBase } from './index-base.ts';
+import { buildDetailUrl, buildIpfsFetchUrl, buildListUrl, mayFollowIndex, parseIndexBase } from './index-base.ts';
 
 describe('parseIndexBase', () => {
   it.each([
@@ -15,6 +15,20 @@ describe('parseIndexBase', () => {
   it('knows the public service by its domain, not by a name that ends alike', () => {
     expect(parseIndexBase('https://www.8004scan.io').isPublicService).toBe(true);
     expect(parseIndexBase('https://not8004scan.io').isPublicService).toBe(false);
+  });
+});
+
+describe('the copy of IPFS documents', () => {
+  it.each(['https://www.8004scan.io', 'https://www.8004scan.io/api/v1'])('is that of the service: %s', (text) => {
+    const base = parseIndexBase(text);
+    expect(buildIpfsFetchUrl(base, 'bafyx/a%20b.json')?.href).toBe(
+      'https://www.8004scan.io/api/v1/ipfs/fetch?cid=bafyx%2Fa+b.json',
+    );
+    expect(buildIpfsFetchUrl(base, 'bafyx/%ff')?.searchParams.get('cid')).toBe('bafyx/%ff');
+  });
+
+  it('is not asked of the index of somebody else', () => {
+    expect(buildIpfsFetchUrl(parseIndexBase('https://index.example'), 'bafyx')).toBeNull();
   });
 });
 

@@ -48,12 +48,24 @@ export function parseIndexBase(scanApiUrl: string): IndexBase {
   };
 }
 
-/** The address of an IPFS path at the service; null when the index is not the service. */
+/**
+ * The address of an IPFS path at the service; null when the index is not the service.
+ * @param path `cid` or `cid/path`, each segment percent-encoded
+ */
 export function buildIpfsFetchUrl(base: IndexBase, path: string): URL | null {
   if (base.ipfsUrl === null) return null;
   const url = new URL(base.ipfsUrl);
-  url.searchParams.set('cid', path);
+  url.searchParams.set('cid', decodePath(path));
   return url;
+}
+
+/** A parameter is encoded once more; what is no text stays as it was spelled. */
+function decodePath(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 /** The address of a page of OASF agents; the family decides the parameters' names, both at once are never sent. */
