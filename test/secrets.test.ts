@@ -11,17 +11,20 @@ import { Experiment, FINAL_STATES, Host, listProcesses, Quote } from './harness.
 import { readPayerKey } from './localnet-client.ts';
 import { encode, type HostileWorker } from './peer/hostile-worker.ts';
 import { PeerLab, SCRIPT } from './peer/peer-lab.ts';
+import { CuttingBroker } from './peer/sign-in-gate.ts';
 import { SignerStandIn } from './peer/signer-stand-in.ts';
 
 const SIGNER_TOKEN = 'signer-token-9c1f4be27a60d835';
 const JOB_TOKEN = 'job-token-3b8e0a7d5c2f4916';
 const PASSWORD = 'keystore-password-61d0f7';
+/** The header of a sign-in, with its signature as it is sent. */
+const SIGN_IN = /SIWX [^.]+\.(.+)/;
 const Signed = z.looseObject({ payload: z.looseObject({ signature: z.string() }) });
 const Created = z.object({ address: z.string(), keystore: z.string(), password_file: z.string() });
 
 let lab: PeerLab;
 let signer: SignerStandIn;
-/** In order: honest, a broker of jobs, one that resets, one that refuses with our own header in its words. */
+/** In order: honest, a broker of jobs, one that resets, one that refuses with our own header in its words, a broker that loses its 202. */
 let workers: HostileWorker[];
 let env: Record<string, string>;
 let host: Host;
@@ -33,7 +36,7 @@ beforeAll(async () => {
   lab = await PeerLab.open();
   signer = await SignerStandIn.start(readPayerKey(lab.network));
   signer.token = SIGNER_TOKEN;
-  workers = await Promise.all([lab.worker(), lab.worker(), lab.worker(), lab.worker()]);
+  workers = await Promise.all(Array.from({ length: 5 }, () => lab.worker()));
   dataDir = lab.folder();
   env = {
     ...lab.network.env,
@@ -99,8 +102,8 @@ function runCli(args: readonly string[], changes: Readonly<Record<string, string
   });
 }
 
-function script([, broker, resetting, echoing]: readonly HostileWorker[]): void {
-  if (!broker || !resetting || !echoing) throw new Error('a worker is missing');
+function script([, broker, resetting, echoing, losing]: readonly HostileWorker[]): void {
+  if (!broker || !resetting || !echoing || !losing) throw new Error('a worker is missing');
   let result: unknown;
   broker.answers = {
     paid: async (exchange) => {
@@ -114,17 +117,18 @@ function script([, broker, resetting, echoing]: readonly HostileWorker[]): void 
   };
   resetting.answers = { paid: (exchange) => exchange.reset() };
   echoing.answers = { paid: (exchange) => exchange.json(500, { error: 'no' }) };
+  new CuttingBroker(losing, lab.network.payer, () => Date.now()).add({ state: 'failed' });
 }
 
 it('nothing secret is in any log, result, error, record or resource of a paid session at trace level', async () => {
   script(workers);
-  const [honest, broker, resetting, failing] = workers;
-  if (!honest || !broker || !resetting || !failing) throw new Error('a worker is missing');
+  const [honest, broker, resetting, failing, losing] = workers;
+  if (!honest || !broker || !resetting || !failing || !losing) throw new Error('a worker is missing');
   Quote.omit({ worker_id: true }).parse(await call('probe_worker', { worker: honest.endpoint }));
   const isFinal = ({ state }: Experiment) => FINAL_STATES.includes(state);
   const isOpen = ({ settlement }: Experiment) => settlement === 'unknown';
   const [ended, open] = [
-    [honest, broker],
+    [honest, broker, losing],
     [resetting, failing],
   ];
   await Promise.all([...ended.map((one) => submit(one, isFinal)), ...open.map((one) => submit(one, isOpen))]);
@@ -164,15 +168,22 @@ async function runKeystore(worker: HostileWorker): Promise<void> {
 /** Every secret of the session; a payment header counts as a whole and by its signature. */
 async function listSecrets(): Promise<string[]> {
   const payments = workers.flatMap((worker) => worker.payments);
-  expect(new Set(payments).size).toBe(4);
+  expect(new Set(payments).size).toBe(5);
   const signatures = payments.map(
     (header) => Signed.parse(JSON.parse(Buffer.from(header, 'base64').toString('utf8'))).payload.signature,
   );
+  const signIns = workers.flatMap(({ log }) =>
+    log.flatMap(({ headers }) => SIGN_IN.exec(headers.authorization ?? '') ?? []),
+  );
+  expect(signIns.length).toBeGreaterThanOrEqual(4);
   const db = await openDatabase(dataDir);
   const setting = await db.selectFrom('settings').select('value').where('key', '=', 'master_secret').execute();
   await db.destroy();
   const masterSecrets = setting.map(({ value }) => value);
   expect(masterSecrets).toHaveLength(1);
-  const hex = [readPayerKey(lab.network), ...signatures].map((value) => value.slice(2));
-  return [SIGNER_TOKEN, JOB_TOKEN, PASSWORD, ...payments, ...hex, ...masterSecrets];
+  const proofs = signIns
+    .map((part) => Buffer.from(part, 'base64').toString('utf8'))
+    .filter((text) => text.startsWith('0x'));
+  const hex = [readPayerKey(lab.network), ...signatures, ...proofs].map((value) => value.slice(2));
+  return [SIGNER_TOKEN, JOB_TOKEN, PASSWORD, ...payments, ...signIns, ...hex, ...masterSecrets];
 }

@@ -1,5 +1,4 @@
 import { sql } from 'kysely';
-import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { ExperimentView } from '../../src/coordinator/experiment-view.ts';
 import { freeze } from '../../src/payment/freeze.ts';
@@ -181,6 +180,21 @@ describe('a job whose 202 was cut off after the settlement', () => {
     await expectSecret(id);
   });
 
+  it('is found for an attempt that its experiment has moved on from', async () => {
+    const broker = openBroker();
+    broker.state = 'running';
+    broker.onList = (exchange) => exchange.json(503, {});
+    const id = await house.submit(worker);
+    await house.until(id, ({ settlement }) => settlement === 'settled');
+    // As an overlap leaves it that finds no other worker.
+    await house.services.db.updateTable('experiments').set({ state: 'claimed' }).execute();
+    broker.onList = null;
+    await house.until(id, ({ state }) => state === 'accepted');
+    for (const job of broker.jobs) job.state = 'complete';
+    expect(await house.end(id)).toMatchObject({ state: 'published', settlement: 'settled', val_bpb: 1.5, attempt: 1 });
+    await expectPaidOnce(id);
+  });
+
   it('and that failed is a failed run that was paid', async () => {
     openBroker().state = 'failed';
     const view = await house.run(worker);
@@ -291,18 +305,12 @@ describe('a broker is not believed', () => {
     await expectPaidOnce(id);
   });
 
-  it('when it hands out another customer, and keeps the result from us', async () => {
+  it("when it lists another customer's job, which never opens for us", async () => {
     const broker = openBroker();
-    const stranger = privateKeyToAddress(generatePrivateKey()).toLowerCase();
-    broker.onList = (exchange, wallet) => {
-      const jobs = broker.jobs.map(({ jobId, state, path, createdAt }) => ({ jobId, state, path, createdAt }));
-      if (wallet === null) exchange.json(401, {});
-      else exchange.json(200, { wallet, jobs });
-    };
+    broker.onResult = (exchange) => exchange.json(401, { error: 'Not your job' });
     const id = await house.submit(worker);
-    await house.until(id, ({ settlement }) => settlement === 'settled');
-    for (const [index, job] of broker.jobs.entries()) broker.jobs[index] = { ...job, payer: stranger };
     expect(await loseAfterSearch(id, hasOpened)).toMatchObject({ state: 'lost', reason_code: 'result_lost' });
+    expect(countOpened()).toBe(1);
     await expectPaidOnce(id);
   });
 
