@@ -101,8 +101,8 @@ export class IndexApi {
   async #fetchOnce(url: URL, signal: AbortSignal, reserve: number): Promise<unknown> {
     const { http, gate, clock } = this.deps;
     const answer = await gate.run(url.host, http.isAllowedHost(url), signal, () => this.#request(url, signal, reserve));
-    this.limiter.observe(answer.status, answer.headers);
     const error = findStatusError(answer, clock.nowMs());
+    this.limiter.observe(answer.status, answer.headers, error?.details.retryAfterMs ?? null);
     if (error) throw error;
     const json = parseJson(answer.body);
     if (!json.ok) throw new IndexError(json.reason, url.host, { status: answer.status });

@@ -1,7 +1,7 @@
 import { CoordinatorError } from '../base/errors.ts';
 import { cleanUntrusted, UNTRUSTED_CAPS } from '../base/untrusted.ts';
 import type { HttpAnswer } from '../net/http.ts';
-import { readRetryAfterMs } from './rate-limit.ts';
+import { readResetTimeMs, readRetryAfterMs } from './rate-limit.ts';
 import { isRecord, parseJson, readField } from './tolerant.ts';
 
 /** Why the index gave no list or no detail (8004scan.md section 5). */
@@ -81,13 +81,20 @@ export function findStatusError(answer: HttpAnswer, nowMs: number): IndexError |
   if (answer.status === 200) return null;
   const json = parseJson(answer.body);
   const body = json.ok && isRecord(json.value) ? json.value : {};
-  const retryAfterMs = readRetryAfterMs(answer.headers, nowMs);
+  const retryAfterMs = readRetryAfterMs(answer.headers, nowMs) ?? readResetTimeMs(findResetAt(body), nowMs);
   const evidence = describeBody(body);
   return new IndexError(codeOfStatus(answer.status, body.status === 'starting'), answer.url.host, {
     status: answer.status,
     ...(retryAfterMs === null ? {} : { retryAfterMs }),
     ...(evidence === null ? {} : { evidence }),
   });
+}
+
+/** When the limit is lifted, as the body of a refusal has it. */
+function findResetAt(body: Readonly<Record<string, unknown>>): unknown {
+  const error = readField(body, 'error');
+  const details = isRecord(error) ? readField(error, 'details') : undefined;
+  return isRecord(details) ? readField(details, 'resetAt', 'reset_at') : undefined;
 }
 
 /** The index's own message and, for a refused parameter, its place. */

@@ -49,12 +49,15 @@ export class IndexRateLimiter {
     return Math.max(0, windowMs, this.#blockedUntilMs - nowMs);
   }
 
-  /** Learns from an answer's status and headers; missing headers mean unknown, not unlimited. */
-  observe(status: number, headers: Headers): void {
+  /**
+   * Learns from an answer's status and headers; missing headers mean unknown, not unlimited.
+   * @param toldMs what a refusal says in its headers or its body of when to come again, milliseconds from now
+   */
+  observe(status: number, headers: Headers, toldMs = readRetryAfterMs(headers, this.clock.nowMs())): void {
     const nowMs = this.clock.nowMs();
     const limit = readCount(headers['x-ratelimit-limit-minute'] ?? headers['x-ratelimit-limit']);
     if (limit !== null && limit > 0) this.#perMinute = limit;
-    const retryAfterMs = status === 429 ? (readRetryAfterMs(headers, nowMs) ?? MINUTE_MS) : null;
+    const retryAfterMs = status === 429 ? (toldMs ?? MINUTE_MS) : null;
     const remaining = readCount(headers['x-ratelimit-remaining-minute'] ?? headers['x-ratelimit-remaining']);
     const isUsedUp = remaining === 0 || readCount(headers['x-ratelimit-remaining-day']) === 0;
     const waitMs = retryAfterMs ?? (isUsedUp ? (readResetMs(headers, nowMs) ?? MINUTE_MS) : 0);
@@ -74,10 +77,17 @@ export function readRetryAfterMs(headers: Headers, nowMs: number): number | null
   return Number.isNaN(dateMs) ? readResetMs(headers, nowMs) : clampWait(dateMs - nowMs);
 }
 
-/** Unix seconds as documented, or ISO 8601 as seen. */
 function readResetMs(headers: Headers, nowMs: number): number | null {
-  const text = (headers['x-ratelimit-reset-minute'] ?? headers['x-ratelimit-reset'] ?? '').trim();
-  if (text === '') return null;
+  return readResetTimeMs(headers['x-ratelimit-reset-minute'] ?? headers['x-ratelimit-reset'], nowMs);
+}
+
+/**
+ * How long until the time at which a limit is lifted: Unix seconds as documented for headers, ISO 8601 as in bodies.
+ * @returns milliseconds from `nowMs`, or null when it is no time
+ */
+export function readResetTimeMs(value: unknown, nowMs: number): number | null {
+  const text = typeof value === 'string' ? value.trim() : typeof value === 'number' ? String(value) : '';
+  if (text === '' || text.length > 64) return null;
   const resetMs = /^\d{1,12}(\.\d+)?$/.test(text) ? Number(text) * 1_000 : Date.parse(text);
   return Number.isNaN(resetMs) ? null : clampWait(resetMs - nowMs);
 }
