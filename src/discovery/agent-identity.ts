@@ -1,4 +1,5 @@
-import { findChain, REGISTRIES } from '../base/chains.ts';
+import { findChain } from '../base/chains.ts';
+import { findRegistries } from '../base/registries.ts';
 import { readChainId, readTokenId } from './tolerant.ts';
 
 /** One entry of one ERC-8004 identity registry. */
@@ -10,31 +11,20 @@ export interface AgentIdentity {
   readonly agentId: string;
 }
 
-/** Chains of the reference deployment (erc8004.md section 10). */
-const MAINNET_IDS: readonly number[] = [
-  1, 8453, 42161, 10, 137, 43114, 56, 143, 534352, 100, 42220, 167000, 59144, 4326, 196, 2741, 5000, 1868, 2345, 1088,
-  295, 1187947933, 360,
-];
-const TESTNET_IDS: readonly number[] = [
-  11155111, 84532, 421614, 11155420, 80002, 43113, 97, 10143, 534351, 10200, 11142220, 167013, 6343, 59141, 1952, 11124,
-  5003, 1946, 48816, 59902, 296, 324705682, 5042002, 11011,
-];
-
 /** The identity registry of a chain in lower case; undefined for chains without the reference deployment. */
-/** The agent that a worker id names; null for workers that the operator named. */
-export function parseWorkerId(workerId: string): AgentIdentity | null {
-  const [chainId = '', registry = '', agentId, ...rest] = workerId.split(':');
-  return rest.length > 0 ? null : parseAgentRegistration(`eip155:${chainId}:${registry}`, agentId);
-}
-
 export function findIdentityRegistry(chainId: number): string | undefined {
-  if (MAINNET_IDS.includes(chainId)) return REGISTRIES.mainnet.identity.toLowerCase();
-  return TESTNET_IDS.includes(chainId) ? REGISTRIES.testnet.identity.toLowerCase() : undefined;
+  return findRegistries(chainId)?.identity.toLowerCase();
 }
 
 /** The worker id: `<chainId>:<registry>:<agentId>`, the form of 8004scan's `agent_id`. */
 export function formatAgentId(agent: AgentIdentity): string {
   return `${agent.chainId}:${agent.registry}:${agent.agentId}`;
+}
+
+/** The agent that a worker id names; null for workers that the operator named. */
+export function parseWorkerId(workerId: string): AgentIdentity | null {
+  const [chainId = '', registry = '', agentId, ...rest] = workerId.split(':');
+  return rest.length > 0 ? null : parseAgentRegistration(`eip155:${chainId}:${registry}`, agentId);
 }
 
 /** A registry address in lower case, or null when it is not 20 bytes. */

@@ -12,14 +12,28 @@ export type InlineResult = JsonResult | { readonly ok: false; readonly reason: '
  * missing padding or white space, percent-encoded or raw JSON, and "base64" that is plain JSON.
  */
 export function readDataUri(uri: string): InlineResult {
-  const comma = uri.indexOf(',');
-  if (comma < 0) return { ok: false, reason: 'bad_body' };
-  const isBase64 = /;\s*base64\s*$/i.test(uri.slice('data:'.length, Math.min(comma, 1_000)));
-  const payload = uri.slice(comma + 1);
-  if (payload.length > MAX_CHARS) return { ok: false, reason: 'too_large' };
+  const parts = splitDataUri(uri);
+  if (typeof parts === 'string') return { ok: false, reason: parts };
+  const { isBase64, payload } = parts;
   if (!isBase64 || /^\s*(\{|%7B)/i.test(payload)) return readInlineJson(payload);
   const bytes = decodeBase64(payload);
   return bytes === null ? { ok: false, reason: 'bad_body' } : capped(bytes);
+}
+
+/** The very bytes behind a `data:` URI, for what is compared by its hash; null when there are none or too many. */
+export function decodeDataUri(uri: string): Buffer | null {
+  const parts = splitDataUri(uri);
+  if (typeof parts === 'string') return null;
+  const bytes = parts.isBase64 ? decodeBase64(parts.payload) : decodePercent(parts.payload);
+  return bytes === null || bytes.length > MAX_BYTES ? null : bytes;
+}
+
+function splitDataUri(uri: string): { isBase64: boolean; payload: string } | 'bad_body' | 'too_large' {
+  const comma = uri.indexOf(',');
+  if (comma < 0) return 'bad_body';
+  const isBase64 = /;\s*base64\s*$/i.test(uri.slice('data:'.length, Math.min(comma, 1_000)));
+  const payload = uri.slice(comma + 1);
+  return payload.length > MAX_CHARS ? 'too_large' : { isBase64, payload };
 }
 
 /** Reads JSON that stands in the URI itself, raw or percent-encoded. */
