@@ -59,7 +59,10 @@ export async function assessAgent(deps: AssessDeps, row: IndexRow, context: Asse
     agentWallet: readAddress(facts.agentWallet) ?? draft.agentWallet,
   };
   const copy = facts.content === undefined ? null : parseRegistration(facts.content);
-  if (copy?.ok) publish(describe({ known, row, registration: copy.registration, servedBy: null }, context).worker);
+  if (copy?.ok)
+    publish(
+      describe({ known, row, registration: copy.registration, servedBy: null }, context, deps.clock.nowMs()).worker,
+    );
   const uri = facts.uri ?? (copy ? null : facts.agentUrl);
   const answer =
     uri === null ? null : await deps.reader.read(uri, context.budgetMs, budget.signal, context.notBeforeMs);
@@ -91,10 +94,11 @@ interface Description {
 }
 
 /** The worker as its registration describes it, before anybody else was asked. */
-function describe({ known, row, registration, servedBy }: Reading, context: AssessContext): Description {
+function describe(reading: Reading, context: AssessContext, nowMs: number): Description {
+  const { known, row, registration, servedBy } = reading;
   const active = registration.active ?? row.active;
   const { endpoint, matchedSkill, hiddenReason } = judgeRegistration(registration, active, context.criteria);
-  const score = parseSelfReportedScore(registration.metadata);
+  const score = parseSelfReportedScore(registration.metadata, nowMs);
   const { hiddenReason: _pending, ...rest } = known;
   const described: Worker = {
     ...rest,
@@ -104,7 +108,7 @@ function describe({ known, row, registration, servedBy }: Reading, context: Asse
     x402: registration.x402 ?? known.x402,
     selfReportedValBpb: score.valBpb,
     selfReportedUpdated: score.updated,
-    isScoreRejected: score.isRejected,
+    selfReportedProblem: score.problem,
     untrustedName: registration.nameUntrusted ?? known.untrustedName,
     untrustedDescription: registration.descriptionUntrusted ?? known.untrustedDescription,
     ...(hiddenReason === null ? {} : { hiddenReason }),
@@ -116,7 +120,7 @@ function describe({ known, row, registration, servedBy }: Reading, context: Asse
 
 /** Asks the endpoint's host who it belongs to and how it is; never one that is hidden for another reason. */
 async function finish(deps: AssessDeps, reading: Reading, context: AssessContext): Promise<void> {
-  const { worker, evidence } = describe(reading, context);
+  const { worker, evidence } = describe(reading, context, deps.clock.nowMs());
   let current = worker;
   const publish = (next: Worker) => {
     current = next;

@@ -52,6 +52,9 @@ export function factsOfRow(row: IndexRow): AgentFacts {
 
 /** Typed access to the cache. A cache that fails costs speed, never an answer. */
 export class CacheReader {
+  /** Lists that were checked: the cache hands out the same object while nothing new is stored. */
+  readonly #checked = new WeakMap<object, StoredList>();
+
   constructor(
     private readonly cache: DiscoveryCache,
     private readonly log: Log,
@@ -60,7 +63,7 @@ export class CacheReader {
   ) {}
 
   loadList(key: string): Promise<Stored<StoredList> | undefined> {
-    return this.#load(`discovery:list:${this.indexUrl}:${key}`, StoredList);
+    return this.#load(`discovery:list:${this.indexUrl}:${key}`, (value) => this.#checkList(value));
   }
 
   saveList(key: string, list: StoredList, nowMs: number): Promise<void> {
@@ -68,7 +71,10 @@ export class CacheReader {
   }
 
   loadFacts(agent: AgentIdentity): Promise<Stored<AgentFacts> | undefined> {
-    return this.#load(`discovery:agent:${this.indexUrl}:${formatAgentId(agent)}`, AgentFacts);
+    return this.#load(
+      `discovery:agent:${this.indexUrl}:${formatAgentId(agent)}`,
+      (value) => AgentFacts.safeParse(value).data,
+    );
   }
 
   async saveFacts(agent: AgentIdentity, facts: AgentFacts, nowMs: number): Promise<void> {
@@ -76,12 +82,19 @@ export class CacheReader {
     await this.#save(`discovery:agent:${this.indexUrl}:${formatAgentId(agent)}`, facts, nowMs);
   }
 
-  async #load<T>(key: string, schema: z.ZodType<T>): Promise<Stored<T> | undefined> {
+  #checkList(value: unknown): StoredList | undefined {
+    if (typeof value !== 'object' || value === null) return undefined;
+    const list = this.#checked.get(value) ?? StoredList.safeParse(value).data;
+    if (list) this.#checked.set(value, list);
+    return list;
+  }
+
+  async #load<T>(key: string, check: (value: unknown) => T | undefined): Promise<Stored<T> | undefined> {
     try {
       const stored = await this.cache.load(key);
-      const parsed = schema.safeParse(stored?.value);
+      const value = check(stored?.value);
       // Of another version, or damaged: as if it were not there.
-      return stored && parsed.success ? { value: parsed.data, storedAtMs: stored.storedAtMs } : undefined;
+      return stored && value !== undefined ? { value, storedAtMs: stored.storedAtMs } : undefined;
     } catch (error) {
       this.log.warn({ key, error }, 'discovery cache could not be read');
       return undefined;

@@ -17,6 +17,7 @@ function read(document: unknown): Registration {
   return result.registration;
 }
 
+const NOW_MS = Date.parse('2026-11-23T12:00:00Z');
 const fixture = (name: string) => read(isRecord(fixtures) ? fixtures[name] : undefined);
 
 describe('the documents of the fixtures', () => {
@@ -27,10 +28,10 @@ describe('the documents of the fixtures', () => {
       { chainId: 84532, registry: '0x8004a818bfb912233c491871b3d84c89a494bd9e', agentId: '0' },
     ]);
     expect(findMatchingSkill(registration.skills)).toBe('devops_mlops/model_versioning');
-    expect(parseSelfReportedScore(registration.metadata)).toEqual({
+    expect(parseSelfReportedScore(registration.metadata, NOW_MS)).toEqual({
       valBpb: 0.9973,
       updated: '2026-09-01T10:30:00.000Z',
-      isRejected: false,
+      problem: null,
     });
     expect(chooseEndpoint(registration)).toEqual({
       ok: true,
@@ -42,7 +43,7 @@ describe('the documents of the fixtures', () => {
     const registration = fixture('legacy');
     expect(registration).toMatchObject({ x402: true, registrations: [{ chainId: 8453, agentId: '418' }] });
     expect(findMatchingSkill(registration.skills)).toBe('devops_mlops/model_versioning');
-    expect(parseSelfReportedScore(registration.metadata).valBpb).toBe(1.0312);
+    expect(parseSelfReportedScore(registration.metadata, NOW_MS).valBpb).toBe(1.0312);
     expect(chooseEndpoint(registration)).toEqual({ ok: true, endpoint: 'https://rig7.example' });
   });
 
@@ -50,7 +51,10 @@ describe('the documents of the fixtures', () => {
     const registration = fixture('objServices');
     expect(registration).toMatchObject({ x402: true, active: null, registrations: [] });
     expect(findMatchingSkill(registration.skills)).toBe('ai_ml_engineering/ml_lifecycle/model_versioning');
-    expect(parseSelfReportedScore(registration.metadata)).toMatchObject({ valBpb: null, isRejected: true });
+    expect(parseSelfReportedScore(registration.metadata, NOW_MS)).toMatchObject({
+      valBpb: null,
+      problem: expect.any(String),
+    });
     expect(chooseEndpoint(registration)).toEqual({ ok: true, endpoint: 'https://bare.example/services/worker' });
   });
 
@@ -58,7 +62,11 @@ describe('the documents of the fixtures', () => {
     const registration = fixture('hostile');
     expect(registration.nameUntrusted).not.toMatch(/[\n\u202e]/u);
     expect(registration.nameUntrusted?.length).toBeLessThanOrEqual(80);
-    expect(parseSelfReportedScore(registration.metadata)).toMatchObject({ valBpb: null, isRejected: true });
+    expect(parseSelfReportedScore(registration.metadata, NOW_MS)).toMatchObject({
+      valBpb: null,
+      problem: 'negative',
+      untrustedClaim: '-1',
+    });
   });
 
   it('names the template', () => {
@@ -196,7 +204,7 @@ describe('parseRegistration', () => {
         if (!result.ok) return;
         findMatchingSkill(result.registration.skills);
         chooseEndpoint(result.registration);
-        const { valBpb } = parseSelfReportedScore(result.registration.metadata);
+        const { valBpb } = parseSelfReportedScore(result.registration.metadata, NOW_MS);
         expect(valBpb === null || (valBpb > 0 && valBpb < 20)).toBe(true);
       }),
       { numRuns: 500 },
@@ -219,30 +227,42 @@ describe('parseSelfReportedScore', () => {
     ['9.9e-1', 0.99],
     [1.0312, 1.0312],
   ])('accepts %j', (value, expected) => {
-    expect(parseSelfReportedScore({ best_val_bpb: value }).valBpb).toBe(expected);
+    expect(parseSelfReportedScore({ best_val_bpb: value }, NOW_MS)).toMatchObject({ valBpb: expected, problem: null });
   });
 
   it.each([
-    'n/a',
-    '-1',
-    '',
-    '0x1',
-    'Infinity',
-    'NaN',
-    '1e400',
-    '20',
-    '0',
-    `1.${'0'.repeat(40)}`,
-    -7,
-    Number.NaN,
-    0,
-    20,
-  ])('rejects %j (R40, R41)', (value) => {
-    expect(parseSelfReportedScore({ best_val_bpb: value })).toMatchObject({ valBpb: null, isRejected: true });
+    ['n/a', 'not_a_number'],
+    ['', 'not_a_number'],
+    ['0x1', 'not_a_number'],
+    ['Infinity', 'not_a_number'],
+    ['NaN', 'not_a_number'],
+    [`1.${'0'.repeat(40)}`, 'not_a_number'],
+    [Number.NaN, 'not_a_number'],
+    ['-1', 'negative'],
+    [-7, 'negative'],
+    ['0', 'zero'],
+    [0, 'zero'],
+    ['1e-400', 'zero'],
+    ['1e400', 'out_of_range'],
+    [Number.POSITIVE_INFINITY, 'out_of_range'],
+    ['20', 'out_of_range'],
+    [20, 'out_of_range'],
+  ])('rejects %j as %s (R40, R41)', (value, problem) => {
+    expect(parseSelfReportedScore({ best_val_bpb: value }, NOW_MS)).toMatchObject({ valBpb: null, problem });
+  });
+
+  it('rejects a score with a date that cannot be', () => {
+    const claim = (updated: string | number) => parseSelfReportedScore({ best_val_bpb: '1.1', updated }, NOW_MS);
+    expect(claim('2026-11-23T00:00:00Z')).toEqual({ valBpb: 1.1, updated: '2026-11-23T00:00:00.000Z', problem: null });
+    expect(claim('2031-01-01')).toMatchObject({ valBpb: null, problem: 'future_date' });
+    expect(claim('yesterday')).toMatchObject({ valBpb: null, problem: 'bad_date' });
+    expect(claim(7)).toMatchObject({ valBpb: null, problem: 'bad_date' });
   });
 
   it('falls back to val_bpb and reads a missing score as none', () => {
-    expect(parseSelfReportedScore({ val_bpb: '1.1' }).valBpb).toBe(1.1);
-    expect(parseSelfReportedScore({})).toEqual({ valBpb: null, updated: null, isRejected: false });
+    expect(parseSelfReportedScore({ val_bpb: '1.1' }, NOW_MS).valBpb).toBe(1.1);
+    const none = { valBpb: null, updated: null, problem: null };
+    expect(parseSelfReportedScore({}, NOW_MS)).toEqual(none);
+    expect(parseSelfReportedScore({ updated: 'never' }, NOW_MS)).toEqual(none);
   });
 });

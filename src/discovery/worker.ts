@@ -4,6 +4,7 @@ import { formatAgentId, nameChain } from './agent-identity.ts';
 import { Health, UNKNOWN_HEALTH } from './health.ts';
 import type { IndexRow } from './index-row.ts';
 import { HiddenReason } from './reasons.ts';
+import { ScoreProblem } from './self-reported.ts';
 
 /**
  * `verified`: the endpoint's own host names the token. `file_only`: the token's file does, but it is served elsewhere.
@@ -41,8 +42,8 @@ export const Worker = z
     selfReportedValBpb: z.number().nullable(),
     /** When the worker says that it was measured. */
     selfReportedUpdated: z.string().nullable(),
-    /** A score was claimed that cannot be one. */
-    isScoreRejected: z.boolean(),
+    /** Why the score that it claims cannot be one; null also without a claim. */
+    selfReportedProblem: ScoreProblem.nullable(),
     /** When the index last read the registration, ISO 8601. */
     indexedAt: z.string().nullable(),
     /** When we last read the registration ourselves, ISO 8601; null: this is the index's copy. */
@@ -119,7 +120,7 @@ const BLANK: Omit<Worker, 'hiddenReason'> = {
   agentWallet: null,
   selfReportedValBpb: null,
   selfReportedUpdated: null,
-  isScoreRejected: false,
+  selfReportedProblem: null,
   indexedAt: null,
   fetchedAt: null,
   source: 'static',
