@@ -1,15 +1,17 @@
 import * as z from 'zod';
 import { defineTool } from './define-tool.ts';
+import { responseFormat } from './shared-schemas.ts';
 
 export const getLeaderboard = defineTool({
   name: 'get_leaderboard',
   title: 'Ranking of results',
   description:
-    'Ranks the results of runs that we paid for and checked: variants by val_bpb (lower is better), or workers by what they gave us. Shows the champion with the noise σ that gains are judged by, a sparkline of the scores in order, and where the chart and the records are.',
+    'Ranks the results of runs that we paid for and checked: variants by val_bpb (lower is better), or workers. Shows the champion, the noise σ that gains are judged by, sparkline, chart and records. Scope global lists scores that workers claim, unchecked, beside our own scores at them (own_*).',
   input: z.strictObject({
-    scope: z.enum(['variants', 'workers']).default('variants'),
+    scope: z.enum(['variants', 'workers', 'global']).default('variants'),
     limit: z.int().min(1).max(100).default(10),
     cursor: z.string().max(20).optional().describe('next_cursor of the answer before.'),
+    response_format: responseFormat,
   }),
   output: z.object({
     scope: z.string(),
@@ -28,9 +30,20 @@ export const getLeaderboard = defineTool({
         runs: z.number().optional(),
         scored: z.number().optional(),
         spent_usdc: z.string().optional(),
+        worker_id: z.string().optional(),
+        self_reported_val_bpb: z.number().optional(),
+        own_scored: z.number().optional(),
+        own_median_val_bpb: z.number().optional(),
+        own_best_val_bpb: z.number().optional(),
+        updated: z.string().optional(),
+        fetched_at: z.string().optional(),
+        stale: z.boolean().optional(),
+        identity: z.string().optional(),
       }),
     ),
     total: z.number(),
+    rejected: z.record(z.string(), z.string()).optional(),
+    rejected_total: z.number().optional(),
     next_cursor: z.string().optional(),
     champion: z
       .object({
@@ -41,12 +54,12 @@ export const getLeaderboard = defineTool({
         verified: z.boolean(),
       })
       .optional(),
-    sparkline: z.string(),
-    chart_uri: z.string(),
+    sparkline: z.string().optional(),
+    chart_uri: z.string().optional(),
     chart_path: z.string().optional(),
-    results_path: z.string(),
+    results_path: z.string().optional(),
     next_step: z.string(),
   }),
-  annotations: { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: false },
+  annotations: { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: true },
   run: (args, coordinator) => coordinator.leaderboard(args),
 });

@@ -17,6 +17,8 @@ export const edits = z
   .max(50)
   .describe('Replacements in the base, applied in order; each search text must occur exactly once.');
 
+export const responseFormat = z.enum(['concise', 'detailed']).default('concise').describe('detailed: every field.');
+
 const MAX_SOURCE_CHARS = 524_288;
 export const trainPy = z.string().max(MAX_SOURCE_CHARS).describe('Whole source of the training script.');
 export const trainPath = z.string().max(1_024).describe('Path of the script below the working directory.');

@@ -1,3 +1,6 @@
+import { type AtomicUsdc, atomicUsdc } from '../base/money.ts';
+import { VERDICTS_THAT_COUNT } from '../leaderboard/standings.ts';
+import type { AttemptState } from '../payment/attempt.ts';
 import type { Db } from '../store/database.ts';
 
 /** What we saw of a worker ourselves, over all experiments of this store. */
@@ -11,33 +14,103 @@ export interface OwnRecord {
   readonly lastSeenMs: number;
 }
 
-/** Loads our own record of every worker that we used, by endpoint. */
-export async function loadOwnRecords(db: Db): Promise<Map<string, OwnRecord>> {
-  const rows = await db
-    .selectFrom('experiments')
-    .where('worker_endpoint', 'is not', null)
-    .where('state', 'in', ['published', 'failed', 'judged', 'lost'])
+/** The same with what costs a look at single runs. */
+export interface TrackRecord extends OwnRecord {
+  /** Half of its newest scored runs took no longer, from our sending to its answer; null without such a run. */
+  readonly medianDurationSeconds: number | null;
+  /** What it was paid last; null when it never was. */
+  readonly lastPriceAtomic: AtomicUsdc | null;
+}
+
+const ENDED = ['published', 'failed', 'judged', 'lost'];
+const PAID: readonly AttemptState[] = ['settled', 'claimed'];
+/** Workers change their hardware: older runs say little about the next. Odd, so that the median is one of them. */
+const NEWEST_RUNS = 21;
+/** Bound variables of one statement: beyond this all workers are counted. */
+const MAX_LISTED = 500;
+
+/**
+ * Counts our own runs by worker endpoint; workers without a run are missing.
+ * @param endpoints only these; absent: all that we used
+ */
+export async function loadOwnRecords(db: Db, endpoints?: readonly string[]): Promise<Map<string, OwnRecord>> {
+  if (endpoints?.length === 0) return new Map();
+  let query = db.selectFrom('experiments').where('worker_endpoint', 'is not', null).where('state', 'in', ENDED);
+  if (endpoints && endpoints.length <= MAX_LISTED) query = query.where('worker_endpoint', 'in', endpoints);
+  const rows = await query
     .select((eb) => [
       'worker_endpoint',
       eb.fn.countAll<number>().as('runs'),
-      eb.fn.count<number>('val_bpb').as('scored'),
+      eb.fn.sum<number>(eb.case().when('verdict', 'in', VERDICTS_THAT_COUNT).then(1).else(0).end()).as('scored'),
       eb.fn.sum<number>(eb.case().when('state', '=', 'lost').then(1).else(0).end()).as('lost'),
       eb.fn.max('updated_at').as('last_seen'),
     ])
     .groupBy('worker_endpoint')
     .execute();
   return new Map(
-    rows.flatMap((row) =>
-      row.worker_endpoint === null
-        ? []
-        : [
-            [
-              row.worker_endpoint,
-              { runs: row.runs, scored: row.scored, lost: row.lost, lastSeenMs: row.last_seen },
-            ] as const,
-          ],
+    rows.flatMap(({ worker_endpoint, runs, scored, lost, last_seen }) =>
+      worker_endpoint === null ? [] : [[worker_endpoint, { runs, scored, lost, lastSeenMs: last_seen }] as const],
     ),
   );
+}
+
+/** Loads our track record of each of these workers that we used. */
+export async function loadTrackRecords(db: Db, endpoints: readonly string[]): Promise<Map<string, TrackRecord>> {
+  const records = await loadOwnRecords(db, endpoints);
+  const tracks = new Map<string, TrackRecord>();
+  for (const endpoint of endpoints) {
+    const record = records.get(endpoint);
+    if (!record) continue;
+    const [medianDurationSeconds, lastPriceAtomic] = [
+      await loadMedianDuration(db, endpoint),
+      await loadLastPrice(db, endpoint),
+    ];
+    tracks.set(endpoint, { ...record, medianDurationSeconds, lastPriceAtomic });
+  }
+  return tracks;
+}
+
+async function loadMedianDuration(db: Db, endpoint: string): Promise<number | null> {
+  const rows = await db
+    .selectFrom((eb) =>
+      eb
+        .selectFrom('experiments')
+        .select(['experiment_id', 'attempt'])
+        .where('worker_endpoint', '=', endpoint)
+        .where('verdict', 'in', VERDICTS_THAT_COUNT)
+        .orderBy('updated_at', 'desc')
+        .limit(NEWEST_RUNS)
+        .as('newest'),
+    )
+    .innerJoin('attempts', (join) =>
+      join
+        .onRef('attempts.experiment_id', '=', 'newest.experiment_id')
+        .onRef('attempts.attempt', '=', 'newest.attempt'),
+    )
+    .innerJoin('replies', (join) =>
+      join.onRef('replies.experiment_id', '=', 'newest.experiment_id').onRef('replies.attempt', '=', 'newest.attempt'),
+    )
+    .select((eb) => ['attempts.first_sent_at', eb.fn.max('replies.received_at').as('received_at')])
+    .where('attempts.first_sent_at', 'is not', null)
+    .where('replies.status', '=', 200)
+    .groupBy(['newest.experiment_id', 'attempts.first_sent_at'])
+    .execute();
+  const durations = rows
+    .flatMap(({ first_sent_at, received_at }) => (first_sent_at === null ? [] : [received_at - first_sent_at]))
+    .toSorted((a, b) => a - b);
+  const median = durations[Math.floor((durations.length - 1) / 2)];
+  return median === undefined ? null : Math.round(median / 100) / 10;
+}
+
+async function loadLastPrice(db: Db, endpoint: string): Promise<AtomicUsdc | null> {
+  const row = await db
+    .selectFrom('attempts')
+    .select('value')
+    .where('worker_endpoint', '=', endpoint)
+    .where('state', 'in', PAID)
+    .orderBy('updated_at', 'desc')
+    .executeTakeFirst();
+  return row ? atomicUsdc(row.value) : null;
 }
 
 /**

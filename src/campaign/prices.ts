@@ -2,6 +2,7 @@ import { CoordinatorError } from '../base/errors.ts';
 import type { AtomicUsdc } from '../base/money.ts';
 import type { Clock } from '../base/time.ts';
 import { sleep } from '../base/time.ts';
+import { NetworkError } from '../net/errors.ts';
 import { requirePayable } from '../payment/assess.ts';
 import type { PaymentDesk } from '../payment/desk.ts';
 import type { WorkerClient } from '../worker/client.ts';
@@ -11,15 +12,19 @@ export type Price =
   | { readonly kind: 'priced'; readonly priceAtomic: AtomicUsdc; readonly chainName: string; readonly payTo: string }
   | { readonly kind: 'free' }
   /** `code` says why: an error code of ours. */
-  | { readonly kind: 'unusable'; readonly code: string };
+  | { readonly kind: 'unusable'; readonly code: string; readonly hasAnswered: boolean };
 
 /** Prices rarely change within a minute, and the pay-time quote decides anyway, in milliseconds. */
 const FRESH_MS = 60_000;
-const MAX_PROBES_AT_ONCE = 64;
+/** As many as discovery asks at once: a few dozen that hang must not stop the others. */
+const MAX_PROBES_AT_ONCE = 128;
+/** Beyond this the oldest entries go: strangers decide how many workers there are. */
+const MAX_KNOWN = 5_000;
 
 /** Remembers what workers ask, and asks those that it does not know. Never a basis for paying. */
 export class PriceBook {
   readonly #known = new Map<string, { readonly price: Price; readonly atMs: number }>();
+  readonly #inFlight = new Map<string, Promise<void>>();
   readonly #worker: WorkerClient;
   readonly #desk: PaymentDesk;
   readonly #clock: Clock;
@@ -31,20 +36,22 @@ export class PriceBook {
   }
 
   /**
-   * Prices of workers, as many as answer within the deadline.
+   * Prices of workers, as many as answer within the deadline; the first of the list are asked first. A probe that is
+   * under way then goes on, so that the next call may find its answer.
    * @returns endpoint → price; a worker that did not answer in time is missing
    */
   async fetch(endpoints: readonly string[], deadlineMs: number): Promise<Map<string, Price>> {
-    const missing = endpoints.filter((endpoint) => !this.#recall(endpoint));
-    const ending = new AbortController();
-    const queue = [...missing];
-    const workers = Array.from({ length: Math.min(MAX_PROBES_AT_ONCE, queue.length) }, async () => {
-      for (let endpoint = queue.shift(); endpoint !== undefined && !ending.signal.aborted; endpoint = queue.shift()) {
-        await this.#probe(endpoint, ending.signal);
+    const missing = [...new Set(endpoints)].filter((endpoint) => !this.#recall(endpoint));
+    const waiting = new AbortController();
+    const queue = missing.values();
+    const lanes = Array.from({ length: Math.min(MAX_PROBES_AT_ONCE, missing.length) }, async () => {
+      for (const endpoint of queue) {
+        if (waiting.signal.aborted) return;
+        await this.#probe(endpoint);
       }
     });
-    await Promise.race([Promise.all(workers), sleep(deadlineMs, ending.signal)]);
-    ending.abort();
+    await Promise.race([Promise.all(lanes), sleep(deadlineMs, waiting.signal)]);
+    waiting.abort();
     return new Map(
       endpoints.flatMap((endpoint) => {
         const price = this.#recall(endpoint);
@@ -58,18 +65,32 @@ export class PriceBook {
     return known && this.#clock.nowMs() - known.atMs < FRESH_MS ? known.price : undefined;
   }
 
-  async #probe(endpoint: string, signal: AbortSignal): Promise<void> {
-    const price = await this.#ask(endpoint, signal).catch((error: unknown): Price => {
-      if (!(error instanceof CoordinatorError)) throw error;
-      return { kind: 'unusable', code: error.code };
-    });
-    if (!signal.aborted) this.#known.set(endpoint, { price, atMs: this.#clock.nowMs() });
+  /** One question at a time to the same worker, whoever asks. */
+  async #probe(endpoint: string): Promise<void> {
+    const running = this.#inFlight.get(endpoint) ?? this.#askAndKeep(endpoint);
+    this.#inFlight.set(endpoint, running);
+    try {
+      await running;
+    } finally {
+      this.#inFlight.delete(endpoint);
+    }
   }
 
-  async #ask(endpoint: string, signal: AbortSignal): Promise<Price> {
-    const probe = await this.#worker.probe(endpoint, signal);
+  async #askAndKeep(endpoint: string): Promise<void> {
+    const price = await this.#ask(endpoint).catch((error: unknown): Price => {
+      if (!(error instanceof CoordinatorError)) throw error;
+      return { kind: 'unusable', code: error.code, hasAnswered: !(error instanceof NetworkError) };
+    });
+    this.#known.delete(endpoint);
+    this.#known.set(endpoint, { price, atMs: this.#clock.nowMs() });
+    const [oldest] = this.#known.keys();
+    if (oldest !== undefined && this.#known.size > MAX_KNOWN) this.#known.delete(oldest);
+  }
+
+  async #ask(endpoint: string): Promise<Price> {
+    const probe = await this.#worker.probe(endpoint);
     if (probe.kind === 'free') return { kind: 'free' };
-    if (probe.kind === 'unprobeable') return { kind: 'unusable', code: 'worker_unprobeable' };
+    if (probe.kind === 'unprobeable') return { kind: 'unusable', code: 'worker_unprobeable', hasAnswered: true };
     const [offer] = requirePayable(this.#desk.readTerms(probe.headers, probe.body));
     return { kind: 'priced', priceAtomic: offer.priceAtomic, chainName: offer.chain.name, payTo: offer.payTo };
   }

@@ -6,12 +6,14 @@ import { readScript, withCoordinator } from './with-coordinator.ts';
 
 /** `discover`: exit code 0 when at least one source answered. */
 export async function runDiscover(limit: number, output: Output): Promise<number> {
-  const found = await withCoordinator((coordinator) => coordinator.discover({ limit, with_prices: true }));
+  const found = await withCoordinator((coordinator) =>
+    coordinator.discover({ limit, with_prices: true, response_format: 'detailed' }),
+  );
   output.emit(found);
   const rows = found.workers.map((worker) => [
-    worker.worker_endpoint ?? '-',
+    worker.worker_endpoint ?? worker.worker_id ?? '-',
     worker.price_usdc === undefined ? (worker.price_problem ?? '?') : `${worker.price_usdc} USDC`,
-    worker.health,
+    worker.health ?? '-',
     worker.identity,
     worker.untrusted_name ?? '-',
   ]);

@@ -1,7 +1,8 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { JsonObject } from '../base/json.ts';
 import { VERSION } from '../base/version.ts';
 import { createOutput, guardCommand, type Output } from './output.ts';
+import type { Scope } from './results.ts';
 
 /** Reads a whole number from 1 on. */
 function parseCount(text: string): number {
@@ -122,8 +123,13 @@ function buildProgram(setExitCode: (code: number) => void): Command {
     );
   command('leaderboard', 'Ranking of the results')
     .option('--limit <n>', 'at most so many', parseCount, 20)
-    .action(({ json, limit }: { json?: boolean; limit: number }) =>
-      run(json, async (output) => (await import('./results.ts')).runLeaderboard(limit, output)),
+    .addOption(
+      new Option('--scope <scope>', 'our results, the workers that gave them, or what workers claim of themselves')
+        .choices(['variants', 'workers', 'global'] satisfies Scope[])
+        .default('variants' satisfies Scope),
+    )
+    .action(({ json, limit, scope }: { json?: boolean; limit: number; scope: Scope }) =>
+      run(json, async (output) => (await import('./results.ts')).runLeaderboard(scope, limit, output)),
     );
   command('loop <train.py>', 'Starts a loop around a script and prints what to think about next')
     .option('--prefer <url>', 'worker to use first')

@@ -6,49 +6,90 @@ import { loadLoops } from '../campaign/loop.ts';
 import { loadExperiments } from '../experiment/experiment.ts';
 import { chartPath } from '../leaderboard/charts.ts';
 import { renderSparkline } from '../leaderboard/sparkline.ts';
-import { loadTrend, loadVariantStandings, loadWorkerStandings } from '../leaderboard/standings.ts';
+import {
+  loadTrend,
+  loadVariantStandings,
+  loadWorkerStandings,
+  type VariantStanding,
+  type WorkerStanding,
+} from '../leaderboard/standings.ts';
 import { resultsPath } from '../provenance/export.ts';
+import { buildRows, type ResponseFormat, type Table } from './columns.ts';
 import { parseCursor } from './cursor.ts';
+import { readGlobalBoard } from './global-board.ts';
 import type { Services } from './services.ts';
 
 export interface LeaderboardInput {
-  readonly scope: 'variants' | 'workers';
+  /** `global`: what workers report of themselves, apart from everything that we checked. */
+  readonly scope: 'variants' | 'workers' | 'global';
   readonly limit: number;
   readonly cursor?: string | undefined;
+  readonly response_format?: ResponseFormat | undefined;
+}
+
+/** A row of any of the rankings; what does not belong to it is absent. */
+export interface Standing {
+  readonly rank: number;
+  readonly val_bpb?: number;
+  readonly verdict?: string;
+  readonly experiment_id?: string;
+  readonly worker_endpoint?: string;
+  readonly worker_id?: string;
+  readonly description?: string;
+  readonly price_usdc?: string;
+  readonly payment_tx?: string;
+  readonly train_hash?: string;
+  readonly created_at?: string;
+  readonly runs?: number;
+  readonly scored?: number;
+  readonly spent_usdc?: string;
+  readonly self_reported_val_bpb?: number;
+  readonly own_scored?: number;
+  readonly own_median_val_bpb?: number;
+  readonly own_best_val_bpb?: number;
+  readonly updated?: string;
+  readonly fetched_at?: string;
+  readonly stale?: boolean;
+  readonly identity?: string;
 }
 
 const SPARKLINE_RUNS = 40;
 
-/** The ranking of variants or workers, with the champion of the script that ran last. */
+/** The ranking of variants or workers, or the claims of workers, with the champion of the script that ran last. */
 export async function readLeaderboard(services: Services, input: LeaderboardInput) {
-  const { db, folder } = services;
+  const { scope } = input;
   const offset = parseCursor(input.cursor);
-  const [champion, trend, [loop]] = await Promise.all([
-    findChampion(services),
-    loadTrend(db, {}, SPARKLINE_RUNS),
-    loadLoops(db, { limit: 1 }),
-  ]);
-  const standings =
-    input.scope === 'variants'
-      ? await listVariants(services, input.limit, offset)
-      : await listWorkers(services, input.limit, offset);
-  const shownTo = offset + standings.rows.length;
+  const champion = await findChampion(services);
+  const shared = { scope, ...(champion ? { champion } : {}) };
+  if (scope === 'global') return { ...shared, ...(await readGlobalBoard(services, input, offset, shared)) };
+  return { ...shared, ...(await readOwnBoard(services, input, offset, shared)) };
+}
+
+async function readOwnBoard(services: Services, input: LeaderboardInput, offset: number, shared: object) {
+  const { db, folder } = services;
+  const format = input.response_format ?? 'concise';
+  const [trend, [loop]] = await Promise.all([loadTrend(db, {}, SPARKLINE_RUNS), loadLoops(db, { limit: 1 })]);
   const chart = chartPath(folder, loop?.loopId ?? null);
-  return {
-    scope: input.scope,
-    standings: standings.rows,
-    total: standings.total,
-    ...(shownTo < standings.total ? { next_cursor: String(shownTo) } : {}),
-    ...(champion ? { champion } : {}),
+  const describe = (total: number, shown: number) => ({
+    total,
+    ...(offset + shown < total ? { next_cursor: String(offset + shown) } : {}),
     sparkline: renderSparkline(trend.map(({ valBpb }) => valBpb)),
     chart_uri: `autoresearch://chart/${loop?.loopId ?? 'all'}.svg`,
     ...(existsSync(chart) ? { chart_path: chart } : {}),
     results_path: resultsPath(folder),
     next_step:
-      standings.total === 0
+      total === 0
         ? 'Nothing has a score yet: run a script with submit_experiment or run_loop.'
         : 'Build on the champion: submit_experiment with base "champion" and edits, or run_loop.',
-  };
+  });
+  if (input.scope === 'variants') {
+    const { rows, total } = await loadVariantStandings(db, input.limit, offset);
+    const rest = describe(total, rows.length);
+    return { standings: buildRows(rows, VARIANT_TABLE, format, { ...shared, ...rest }), ...rest };
+  }
+  const { rows, total } = await loadWorkerStandings(db, input.limit, offset);
+  const rest = describe(total, rows.length);
+  return { standings: buildRows(rows, WORKER_STANDING_TABLE, format, { ...shared, ...rest }), ...rest };
 }
 
 async function findChampion({ db }: Services) {
@@ -64,36 +105,30 @@ async function findChampion({ db }: Services) {
   };
 }
 
-async function listVariants({ db }: Services, limit: number, offset: number) {
-  const { rows, total } = await loadVariantStandings(db, limit, offset);
-  return {
-    total,
-    rows: rows.map((row) => ({
-      rank: row.rank,
-      experiment_id: row.experimentId,
-      val_bpb: row.valBpb,
-      description: row.description,
-      price_usdc: formatUsd(BigInt(row.priceAtomic)),
-      train_hash: row.trainHash,
-      created_at: isoTime(row.createdAtMs),
-      ...(row.verdict === null ? {} : { verdict: row.verdict }),
-      ...(row.workerEndpoint === null ? {} : { worker_endpoint: row.workerEndpoint }),
-      ...(row.paymentTx === null ? {} : { payment_tx: row.paymentTx }),
-    })),
-  };
-}
+const VARIANT_TABLE: Table<VariantStanding, Standing> = {
+  base: ({ rank, valBpb, verdict, experimentId }) => ({
+    rank,
+    val_bpb: valBpb,
+    experiment_id: experimentId,
+    ...(verdict === null ? {} : { verdict }),
+  }),
+  columns: [
+    ({ description }) => ({ description }),
+    ({ workerEndpoint }) => (workerEndpoint === null ? {} : { worker_endpoint: workerEndpoint }),
+    ({ priceAtomic }) => ({ price_usdc: formatUsd(BigInt(priceAtomic)) }),
+    ({ createdAtMs }) => ({ created_at: isoTime(createdAtMs) }),
+    ({ paymentTx }) => (paymentTx === null ? {} : { payment_tx: paymentTx }),
+    ({ trainHash }) => ({ train_hash: trainHash }),
+  ],
+};
 
-async function listWorkers({ db }: Services, limit: number, offset: number) {
-  const { rows, total } = await loadWorkerStandings(db, limit, offset);
-  return {
-    total,
-    rows: rows.map((row) => ({
-      rank: row.rank,
-      worker_endpoint: row.workerEndpoint,
-      runs: row.runs,
-      scored: row.scored,
-      spent_usdc: formatUsd(BigInt(row.spentAtomic)),
-      ...(row.bestValBpb === null ? {} : { val_bpb: row.bestValBpb }),
-    })),
-  };
-}
+const WORKER_STANDING_TABLE: Table<WorkerStanding, Standing> = {
+  base: ({ rank, workerEndpoint, runs, scored, bestValBpb }) => ({
+    rank,
+    worker_endpoint: workerEndpoint,
+    runs,
+    scored,
+    ...(bestValBpb === null ? {} : { val_bpb: bestValBpb }),
+  }),
+  columns: [({ spentAtomic }) => ({ spent_usdc: formatUsd(BigInt(spentAtomic)) })],
+};

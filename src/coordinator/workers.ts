@@ -1,11 +1,13 @@
 import { normalizeEndpoint } from '../base/endpoint.ts';
 import { InputError, NotFoundError } from '../base/errors.ts';
-import { type AtomicUsdc, formatUsd, parseUsd } from '../base/money.ts';
-import { loadOwnRecords } from '../campaign/own-record.ts';
+import { type AtomicUsdc, parseUsd } from '../base/money.ts';
+import { loadOwnRecords, loadTrackRecords } from '../campaign/own-record.ts';
 import type { Price } from '../campaign/prices.ts';
 import type { Worker } from '../discovery/worker.ts';
+import { buildRows, type ResponseFormat } from './columns.ts';
 import { parseCursor } from './cursor.ts';
 import type { Services } from './services.ts';
+import { DETAILED_WORKER_TABLE, nameWorker, type ShownWorker, WORKER_TABLE } from './worker-view.ts';
 
 export interface DiscoverInput {
   readonly skill?: string | undefined;
@@ -16,134 +18,102 @@ export interface DiscoverInput {
   readonly cursor?: string | undefined;
   readonly refresh?: boolean | undefined;
   readonly include_unreachable?: boolean | undefined;
+  readonly response_format?: ResponseFormat | undefined;
 }
 
-export interface WorkerView {
-  readonly worker_id: string;
-  readonly identity: string;
-  readonly health: string;
-  readonly source: string;
-  readonly age_s: number;
-  readonly worker_endpoint?: string;
-  readonly chain?: string;
-  readonly agent_id?: string;
-  readonly payto_match?: string;
-  readonly price_usdc?: string;
-  readonly price_problem?: string;
-  readonly own_record?: { readonly runs: number; readonly scored: number; readonly lost: number };
-  readonly hidden_reason?: string;
-  readonly untrusted_name?: string;
-}
-
-/** Within 45 s of a call's limit, discovery has 2.5 s and prices as much again. */
+/** Discovery has 2.5 s of a call, prices as much again. */
 const PRICE_DEADLINE_MS = 2_500;
+/** More than any index lists within the pages that are asked for: pages are cut here, not there. */
+export const MAX_WORKERS = 10_000;
 
-/** Finds workers and shows what is known of each. */
+/** Finds workers and shows what is known of each, a page at a time. */
 export async function discoverWorkers(services: Services, input: DiscoverInput) {
   const offset = parseCursor(input.cursor);
   const maxPriceAtomic = input.max_price_usdc === undefined ? null : parseUsd(input.max_price_usdc);
   const found = await services.discovery.discover({
     skill: input.skill,
     chain: input.chain,
-    limit: 100,
+    limit: MAX_WORKERS,
     refresh: input.refresh ?? false,
     includeUnreachable: input.include_unreachable ?? false,
   });
-  const wantsPrices = input.with_prices === true || maxPriceAtomic !== null;
-  const endpoints = found.workers.flatMap(({ workerEndpoint, hiddenReason }) =>
-    workerEndpoint !== null && hiddenReason === undefined ? [workerEndpoint] : [],
-  );
-  const prices = wantsPrices ? await services.prices.fetch(endpoints, PRICE_DEADLINE_MS) : new Map<string, Price>();
+  const pageOf = (workers: readonly Worker[]) => workers.slice(offset, offset + input.limit);
+  // Without a limit on prices nobody needs those of other pages.
+  const asked = maxPriceAtomic !== null ? found.workers : input.with_prices === true ? pageOf(found.workers) : [];
+  const prices = await fetchPrices(services, asked);
+  const unfit = new Map(found.workers.map((worker) => [worker, findPriceProblem(worker, prices, maxPriceAtomic)]));
   const hidden: Record<string, number> = { ...found.hidden };
-  const shown = found.workers.filter((worker) => {
-    const problem = maxPriceAtomic === null ? null : findPriceProblem(worker, prices, maxPriceAtomic);
-    if (problem !== null && input.include_unreachable !== true) hidden[problem] = (hidden[problem] ?? 0) + 1;
-    return problem === null || input.include_unreachable === true;
-  });
-  const records = await loadOwnRecords(services.db);
-  const page = shown.slice(offset, offset + input.limit);
-  const isLast = offset + page.length >= shown.length;
-  return {
-    workers: page.map((worker) => viewWorker(worker, prices, records)),
-    sources: found.sources.map(({ source, ok, count, ms, error }) => ({
+  for (const reason of unfit.values()) if (reason !== null) hidden[reason] = (hidden[reason] ?? 0) + 1;
+  const shown = input.include_unreachable
+    ? found.workers
+    : found.workers.filter((worker) => (unfit.get(worker) ?? null) === null);
+  const page = pageOf(shown);
+  const shownTo = offset + page.length;
+  const rest = {
+    total: shown.length,
+    sources: found.sources.map(({ source, ok, count, ms, error, ageSeconds, blocks }) => ({
       source,
       ok,
       count,
       ms,
       ...(error === null ? {} : { error }),
+      ...(ageSeconds === undefined ? {} : { age_s: ageSeconds }),
+      ...(blocks === undefined ? {} : { blocks: `${blocks.from}-${blocks.to}` }),
     })),
     hidden,
-    ...(isLast ? {} : { next_cursor: String(offset + page.length) }),
+    ...(shownTo < shown.length ? { next_cursor: String(shownTo) } : {}),
     next_step: suggestNext(
       page,
       found.sources.every(({ ok }) => !ok),
     ),
   };
+  const format = input.response_format ?? 'concise';
+  const records = await loadRecords(services, page, format);
+  const items = page.map((worker): ShownWorker => {
+    const endpoint = worker.workerEndpoint ?? '';
+    const price = prices.get(endpoint) ?? null;
+    return { worker, price, unfit: unfit.get(worker) ?? null, record: records.get(endpoint) };
+  });
+  const table = format === 'concise' ? WORKER_TABLE : DETAILED_WORKER_TABLE;
+  return { workers: buildRows(items, table, format, rest), ...rest };
+}
+
+/** What was asked of whom; who did not answer in time is said, not left out. */
+async function fetchPrices(services: Services, workers: readonly Worker[]): Promise<Map<string, Price | 'no_answer'>> {
+  const endpoints = workers.flatMap(({ workerEndpoint, hiddenReason }) =>
+    workerEndpoint !== null && hiddenReason === undefined ? [workerEndpoint] : [],
+  );
+  const answers = await services.prices.fetch(endpoints, PRICE_DEADLINE_MS);
+  return new Map(endpoints.map((endpoint) => [endpoint, answers.get(endpoint) ?? 'no_answer']));
+}
+
+function loadRecords({ db }: Services, page: readonly Worker[], format: ResponseFormat) {
+  const endpoints = page.flatMap(({ workerEndpoint }) => workerEndpoint ?? []);
+  return format === 'concise' ? loadOwnRecords(db, endpoints) : loadTrackRecords(db, endpoints);
 }
 
 function suggestNext(page: readonly Worker[], hasFailed: boolean): string {
   const first = page.find((worker) => worker.hiddenReason === undefined);
-  if (first)
-    return `Ask a price with probe_worker {"worker": "${first.workerId}"}, or let submit_experiment choose with worker "auto".`;
+  if (first) {
+    const [name] = Object.values(nameWorker(first));
+    return `Ask a price with probe_worker {"worker": "${name}"}, or let submit_experiment choose with worker "auto".`;
+  }
   return hasFailed
     ? 'No source could be asked, so this does not mean that there are no workers: check the network and SCAN_API_URL, then try again with refresh.'
     : 'No usable worker was found: see `hidden` for the reasons, set include_unreachable to list them, or name one in AUTORESEARCH_WORKERS.';
 }
 
+/** Why a worker is outside the caller's limit on prices; null when it is not, or when there is none. */
 function findPriceProblem(
   worker: Worker,
-  prices: ReadonlyMap<string, Price>,
-  maxPriceAtomic: AtomicUsdc,
+  prices: ReadonlyMap<string, Price | 'no_answer'>,
+  maxPriceAtomic: AtomicUsdc | null,
 ): string | null {
-  if (worker.hiddenReason !== undefined) return null;
+  if (maxPriceAtomic === null || worker.hiddenReason !== undefined) return null;
   const price = worker.workerEndpoint === null ? undefined : prices.get(worker.workerEndpoint);
-  if (!price) return 'price_unknown';
-  if (price.kind === 'unusable') return 'not_payable';
+  if (price === undefined || price === 'no_answer') return 'price_unknown';
+  if (price.kind === 'unusable') return price.hasAnswered ? 'not_payable' : 'price_unknown';
   return price.kind === 'priced' && price.priceAtomic > maxPriceAtomic ? 'over_max_price' : null;
-}
-
-function viewWorker(
-  worker: Worker,
-  prices: ReadonlyMap<string, Price>,
-  records: Awaited<ReturnType<typeof loadOwnRecords>>,
-): WorkerView {
-  const endpoint = worker.workerEndpoint;
-  const price = endpoint === null ? undefined : prices.get(endpoint);
-  const record = endpoint === null ? undefined : records.get(endpoint);
-  return {
-    worker_id: worker.workerId,
-    identity: worker.identity,
-    health: worker.health.status,
-    source: worker.source,
-    age_s: worker.ageSeconds,
-    ...(endpoint === null ? {} : { worker_endpoint: endpoint }),
-    ...(worker.chain === null ? {} : { chain: worker.chain }),
-    ...(worker.agentId === null ? {} : { agent_id: worker.agentId }),
-    ...viewPrice(worker, price),
-    ...(record ? { own_record: { runs: record.runs, scored: record.scored, lost: record.lost } } : {}),
-    ...(worker.hiddenReason === undefined ? {} : { hidden_reason: worker.hiddenReason }),
-    ...(worker.untrustedName === null ? {} : { untrusted_name: worker.untrustedName }),
-  };
-}
-
-function viewPrice(worker: Worker, price: Price | undefined) {
-  switch (price?.kind) {
-    case undefined:
-      return {};
-    case 'free':
-      return { price_usdc: '0.00' };
-    case 'unusable':
-      return { price_problem: price.code };
-    case 'priced':
-      return { price_usdc: formatUsd(price.priceAtomic), payto_match: matchPayee(worker, price.payTo) };
-  }
-}
-
-/** Whether a payee is the worker's registered wallet or owner: `none` is common and often legitimate. */
-function matchPayee({ agentWallet, owner }: Worker, payTo: string): 'wallet' | 'owner' | 'none' {
-  const isSame = (address: string | null) => address?.toLowerCase() === payTo.toLowerCase();
-  if (isSame(agentWallet)) return 'wallet';
-  return isSame(owner) ? 'owner' : 'none';
 }
 
 /** A worker by its endpoint, or by the id that discovery gave it. */
@@ -159,11 +129,11 @@ export async function resolveWorker(
         `${JSON.stringify(worker.slice(0, 200))} is not the address of a worker.`,
         'Give a full address such as https://host/services/autoresearch-worker.',
       );
-    const found = await services.discovery.discover({ limit: 100 });
+    const found = await services.discovery.discover({ limit: MAX_WORKERS });
     const known = found.workers.find((candidate) => candidate.workerEndpoint === endpoint);
     return { endpoint, workerId: known?.workerId ?? null };
   }
-  const found = await services.discovery.discover({ limit: 100, includeUnreachable: true });
+  const found = await services.discovery.discover({ limit: MAX_WORKERS, includeUnreachable: true });
   const known = found.workers.find(
     ({ workerId, identities }) => workerId === worker || identities.some((entry) => entry.workerId === worker),
   );

@@ -15,7 +15,8 @@ export interface VariantStanding {
   readonly createdAtMs: number;
 }
 
-const COUNTS = ['BASELINE', 'KEEP', 'KEEP-SIMPLER', 'RETEST', 'DISCARD'];
+/** Verdicts of runs whose score may be compared: finite, plausible, of exactly the variant that was sent. */
+export const VERDICTS_THAT_COUNT = ['BASELINE', 'KEEP', 'KEEP-SIMPLER', 'RETEST', 'DISCARD'];
 
 /**
  * Ranks the scores that count, lowest first. Only results of runs that we sent and whose hash, status and range were
@@ -27,7 +28,10 @@ export async function loadVariantStandings(
   limit: number,
   offset: number,
 ): Promise<{ rows: VariantStanding[]; total: number }> {
-  const scored = db.selectFrom('experiments').where('val_bpb', 'is not', null).where('verdict', 'in', COUNTS);
+  const scored = db
+    .selectFrom('experiments')
+    .where('val_bpb', 'is not', null)
+    .where('verdict', 'in', VERDICTS_THAT_COUNT);
   const { total } = await scored.select((eb) => eb.fn.countAll<number>().as('total')).executeTakeFirstOrThrow();
   const rows = await scored
     .leftJoin('attempts', (join) =>
@@ -104,43 +108,50 @@ export async function loadWorkerStandings(
   limit: number,
   offset: number,
 ): Promise<{ rows: WorkerStanding[]; total: number }> {
-  const rows = await db
-    .selectFrom('experiments')
-    .leftJoin('ledger', 'ledger.experiment_id', 'experiments.experiment_id')
-    .where('experiments.worker_endpoint', 'is not', null)
-    .where('experiments.state', 'in', ['judged', 'published', 'failed', 'lost'])
-    .select((eb) => [
-      'experiments.worker_endpoint',
-      eb.fn.count<number>('experiments.experiment_id').distinct().as('runs'),
-      eb.fn
-        .count<number>(
-          eb.case().when('experiments.verdict', 'in', COUNTS).then(eb.ref('experiments.experiment_id')).end(),
-        )
-        .distinct()
-        .as('scored'),
-      eb.fn
-        .min<number | null>(
-          eb.case().when('experiments.verdict', 'in', COUNTS).then(eb.ref('experiments.val_bpb')).else(null).end(),
-        )
-        .as('best'),
-      eb.fn
-        .sum<number | null>(eb.case().when('ledger.state', '=', 'spent').then(eb.ref('ledger.amount')).else(0).end())
-        .as('spent'),
-    ])
-    .groupBy('experiments.worker_endpoint')
-    .execute();
+  const [rows, spent] = await Promise.all([countRuns(db), sumSpent(db)]);
   const ranked = rows
-    .flatMap(({ worker_endpoint, runs, scored, best, spent }) =>
-      worker_endpoint === null
+    .flatMap(({ worker_endpoint: endpoint, runs, scored, best }) =>
+      endpoint === null
         ? []
-        : [{ workerEndpoint: worker_endpoint, runs, scored, bestValBpb: best, spentAtomic: spent ?? 0 }],
+        : [{ workerEndpoint: endpoint, runs, scored, bestValBpb: best, spentAtomic: spent.get(endpoint) ?? 0 }],
     )
     .sort(
       (a, b) =>
-        (a.bestValBpb ?? Number.POSITIVE_INFINITY) - (b.bestValBpb ?? Number.POSITIVE_INFINITY) || b.scored - a.scored,
+        (a.bestValBpb ?? Number.POSITIVE_INFINITY) - (b.bestValBpb ?? Number.POSITIVE_INFINITY) ||
+        b.scored - a.scored ||
+        (a.workerEndpoint < b.workerEndpoint ? -1 : 1),
     )
     .map((row, index) => ({ rank: index + 1, ...row }));
   return { total: ranked.length, rows: ranked.slice(offset, offset + limit) };
+}
+
+function countRuns(db: Db) {
+  return db
+    .selectFrom('experiments')
+    .where('worker_endpoint', 'is not', null)
+    .where('state', 'in', ['judged', 'published', 'failed', 'lost'])
+    .select((eb) => {
+      const counts = eb('verdict', 'in', VERDICTS_THAT_COUNT);
+      return [
+        'worker_endpoint',
+        eb.fn.countAll<number>().as('runs'),
+        eb.fn.sum<number>(eb.case().when(counts).then(1).else(0).end()).as('scored'),
+        eb.fn.min<number | null>(eb.case().when(counts).then(eb.ref('val_bpb')).end()).as('best'),
+      ];
+    })
+    .groupBy('worker_endpoint')
+    .execute();
+}
+
+/** What each worker was paid, also by attempts whose experiment another worker finished. */
+async function sumSpent(db: Db): Promise<Map<string, number>> {
+  const rows = await db
+    .selectFrom('attempts')
+    .where('state', 'in', ['settled', 'claimed'])
+    .select((eb) => ['worker_endpoint', eb.fn.sum<number>('value').as('spent')])
+    .groupBy('worker_endpoint')
+    .execute();
+  return new Map(rows.map(({ worker_endpoint, spent }) => [worker_endpoint, spent]));
 }
 
 /** Scores that count in the order in which they came, at most the newest `limit`. */
@@ -149,7 +160,7 @@ export async function loadTrend(db: Db, filter: { loopId?: string }, limit: numb
     .selectFrom('experiments')
     .select(['experiment_id', 'val_bpb', 'verdict', 'description', 'created_at'])
     .where('val_bpb', 'is not', null)
-    .where('verdict', 'in', COUNTS);
+    .where('verdict', 'in', VERDICTS_THAT_COUNT);
   if (filter.loopId !== undefined) query = query.where('loop_id', '=', filter.loopId);
   const rows = await query
     .orderBy('created_at', 'desc')

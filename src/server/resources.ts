@@ -50,7 +50,9 @@ export async function readResource(
 ): Promise<{ mimeType: string; text: string } | undefined> {
   const [, kind, id] = ADDRESS.exec(uri) ?? [];
   if (kind === 'leaderboard')
-    return json(await coordinator.leaderboard({ scope: 'variants', limit: LEADERBOARD_ROWS }));
+    return json(
+      await coordinator.leaderboard({ scope: 'variants', limit: LEADERBOARD_ROWS, response_format: 'detailed' }),
+    );
   if (kind === 'budget') return json(await coordinator.status());
   if (id === undefined) return undefined;
   switch (kind) {

@@ -70,6 +70,15 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
     `create index registry_agents_by_claims on registry_agents (chain_id, registry, block)
       where claims is null or claims <> '[]'`,
   ],
+  // Records of workers and rankings are read with every list: counted and ordered from these indexes alone.
+  '0003-own-record': [
+    `create index experiments_by_worker on experiments (worker_endpoint, updated_at, state, verdict, val_bpb)
+      where worker_endpoint is not null`,
+    `create index experiments_by_worker_score on experiments (worker_endpoint, val_bpb, verdict)
+      where val_bpb is not null`,
+    `create index experiments_by_rank on experiments (val_bpb, created_at, verdict) where val_bpb is not null`,
+    `create index attempts_by_worker on attempts (worker_endpoint, updated_at, state, value)`,
+  ],
 };
 
 export const migrationProvider: MigrationProvider = {
