@@ -266,8 +266,17 @@ describe('among other jobs of the same wallet', () => {
     broker.isCut = false;
     expect(await house.run(worker)).toMatchObject({ state: 'published' });
     broker.isCut = true;
-    expect(await house.run(worker, { idempotency_key: 'second-job' })).toMatchObject({ state: 'published' });
-    expect(signIns(worker).map(({ path }) => path)).toEqual([LIST, `${LIST}/${broker.jobs[1]?.jobId}/result`]);
+    broker.onList = (exchange) => exchange.json(503, {});
+    const id = await house.submit(worker, { idempotency_key: 'second-job' });
+    await house.until(id, ({ settlement }) => settlement === 'settled');
+    // The known one is the newest now: without what we know it would be opened first.
+    const [known, own] = broker.jobs;
+    if (!known || !own) throw new Error('a job is missing');
+    broker.jobs.push({ ...known, createdAt: new Date(Date.parse(own.createdAt) + 5_000).toISOString() });
+    broker.jobs.shift();
+    broker.onList = null;
+    expect(await house.end(id)).toMatchObject({ state: 'published', val_bpb: 1.5 });
+    expect(new Set(signIns(worker).map(({ path }) => path))).toEqual(new Set([LIST, `${LIST}/${own.jobId}/result`]));
   });
 
   it('only foreign ones leave it honestly lost, after a handful', async () => {
