@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { buildGatewayUrl, parseAgentUri } from './agent-uri.ts';
+import { buildGatewayUrl, DEFAULT_IPFS_GATEWAYS, parseAgentUri } from './agent-uri.ts';
 
 const json = '{"name":"ü"}';
 const value = { name: 'ü' };
@@ -66,6 +66,32 @@ describe('parseAgentUri', () => {
     ],
   ])('reads the IPFS path of %s', (uri, path) => {
     expect(parseAgentUri(uri)).toEqual({ kind: 'ipfs', path });
+  });
+
+  it.each([
+    ['https://a.example/card.json', 'https://a.example/card.json'],
+    [' HTTPS://A.example:443/x y ', 'https://a.example/x%20y'],
+    // Only the operator's own hosts may be asked so; that is decided when it is fetched.
+    ['http://rig.lan/card.json', 'http://rig.lan/card.json'],
+  ])('reads the address %s', (uri, href) => {
+    expect(parseAgentUri(uri)).toEqual({ kind: 'web', url: new URL(href) });
+  });
+
+  it.each([
+    [262_144, { ok: true }],
+    [262_145, { ok: false, reason: 'too_large' }],
+  ])('counts the %d bytes of inline data after decoding', (size, expected) => {
+    const text = `{"a":"${'x'.repeat(size - 8)}"}`;
+    for (const uri of [text, `data:,${text}`, `data:;base64,${Buffer.from(text).toString('base64')}`])
+      expect(parseAgentUri(uri)).toMatchObject({ kind: 'inline', result: expected });
+  });
+
+  it('asks the public gateways in the order of the protocol', () => {
+    expect(DEFAULT_IPFS_GATEWAYS.map((gateway) => new URL(gateway).host)).toEqual([
+      'gateway.pinata.cloud',
+      'ipfs.io',
+      'dweb.link',
+    ]);
   });
 
   it('writes gateway addresses with /ipfs once', () => {

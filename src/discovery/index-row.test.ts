@@ -83,6 +83,31 @@ describe('parseListPage', () => {
   });
 });
 
+describe('parseDetail', () => {
+  const row = { chain_id: 8453, token_id: '5' };
+  it.each([
+    [{ success: true, data: row }],
+    [row],
+    [{ agent_id: `8453:${registry}:5` }],
+    [{ ...row, services: { web: { endpoint: 'https://a.example' } } }],
+  ])('reads %j', (body) => {
+    expect(parseDetail(body)).toMatchObject({ agent: { chainId: 8453, agentId: '5' } });
+  });
+
+  it.each([
+    [{ success: false, data: row }, 'success_false'],
+    [{ success: true, data: [row] }, 'unexpected_shape'],
+    [{ success: true, data: null }, 'unexpected_shape'],
+    [{ detail: 'Agent not found' }, 'unexpected_shape'],
+    [[row], 'unexpected_shape'],
+    ['text', 'unexpected_shape'],
+    [null, 'unexpected_shape'],
+    [{}, 'unexpected_shape'],
+  ])('takes %j for an error', (body, problem) => {
+    expect(parseDetail(body)).toBe(problem);
+  });
+});
+
 describe('parseIndexRow', () => {
   const row = { chain_id: 8453, token_id: '5' };
   it.each([
@@ -100,6 +125,11 @@ describe('parseIndexRow', () => {
     [{ chain_id: 8453, token_id: 1.5 }],
     [{ chain_id: 8453, token_id: 2 ** 53 }],
     [{ chain_id: 0, token_id: 1 }],
+    [{ chain_id: -1, token_id: 1 }],
+    [{ chain_id: 1.5, token_id: 1 }],
+    [{ token_id: 1 }],
+    [{ chain_id: 8453, token_id: true }],
+    [{ ...row, registry_address: `0x${'1'.repeat(40)}`, contract_address: registry }],
     [{ chain_id: 'x', token_id: 1 }],
     [{ chain_id: 999_999, token_id: 1 }],
     [{ ...row, contract_address: '0x12' }],
@@ -123,6 +153,61 @@ describe('parseIndexRow', () => {
     expect(read).toMatchObject({ active: false, x402: true, createdAt: null, nameUntrusted: null, averageScore: null });
     expect(read?.content).toEqual({ name: 'x' });
     expect(readRow(row)).toMatchObject({ active: null, x402: null, content: undefined });
+  });
+
+  it.each([
+    [{ registry_address: registry }, { agent: { registry } }],
+    [{ contract_address: registry.toUpperCase().replace('0X', '0x') }, { agent: { registry } }],
+    [
+      { description: ['x'], name: { a: 1 } },
+      { descriptionUntrusted: null, nameUntrusted: null },
+    ],
+    [
+      { name: null, description: null },
+      { descriptionUntrusted: null, nameUntrusted: null },
+    ],
+    [{ active: true }, { active: true }],
+    [{ is_active: false, active: true }, { active: false }],
+    [
+      { is_active: 'yes', x402_supported: 1 },
+      { active: null, x402: null },
+    ],
+    [{ x402Supported: false }, { x402: false }],
+    [{ supported_protocols: null }, { isNoise: true }],
+    [{ supported_protocols: { odd: true }, description: 'It trains what you send to it' }, { isNoise: false }],
+    [
+      { registeredAt: '2026-09-01T10:30:00Z', updatedAt: '2026-09-02' },
+      { createdAt: '2026-09-01T10:30:00.000Z', updatedAt: '2026-09-02T00:00:00.000Z' },
+    ],
+    [
+      { created_at: 1, updated_at: {} },
+      { createdAt: null, updatedAt: null },
+    ],
+    [
+      { feedbackCount: 3, averageValue: 4.5 },
+      { feedbackCount: 3, averageScore: 4.5 },
+    ],
+    [
+      { total_feedbacks: '3', average_score: -1 },
+      { feedbackCount: null, averageScore: null },
+    ],
+    [
+      { raw_metadata: null, agent_url: 'https://a.example' },
+      { uri: null, content: undefined, agentUrl: 'https://a.example' },
+    ],
+    [{ raw_metadata: { offchain_uri: 'ipfs://Qm' }, uri: 'https://a.example' }, { uri: 'ipfs://Qm' }],
+    [{ uri: 'https://a.example' }, { uri: 'https://a.example' }],
+    [{ tokenURI: 'data:,{}' }, { uri: 'data:,{}' }],
+    [{ agentURI: ' https://a.example ' }, { uri: 'https://a.example' }],
+    [{ raw_metadata: { offchain_content: { name: 'x' } } }, { content: { name: 'x' } }],
+    [{ raw_metadata: { offchain_content: 'no JSON' } }, { content: 'no JSON' }],
+    [
+      { raw_metadata: 'odd', parse_status: [] },
+      { uri: null, content: undefined, indexedAt: null },
+    ],
+    [{ parse_status: { last_parsed_at: '2026-07-01T00:00:00Z' } }, { indexedAt: '2026-07-01T00:00:00.000Z' }],
+  ])('reads what %j says besides', (more, expected) => {
+    expect(readRow({ ...row, ...more })).toMatchObject(expected);
   });
 
   it('never throws, and what it accepts has a canonical identity', () => {
