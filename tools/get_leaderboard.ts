@@ -6,11 +6,11 @@ export const getLeaderboard = defineTool({
   name: 'get_leaderboard',
   title: 'Ranking of results',
   description:
-    'Ranks the results of runs that we paid for and checked: variants by val_bpb (lower is better), or workers. Shows the champion, the noise σ that gains are judged by, sparkline, chart and records. Scope global lists scores that workers claim, unchecked, beside our own scores at them (own_*).',
+    'Ranks the results of runs that we paid for and checked: variants by val_bpb (lower is better), or workers. Shows the champion, the noise σ that gains are judged by, sparkline, chart and records. Scope global lists scores that workers claim, unchecked, beside our own scores at them (scored, own_*).',
   input: z.strictObject({
     scope: z.enum(['variants', 'workers', 'global']).default('variants'),
     limit: z.int().min(1).max(100).default(10),
-    cursor: z.string().max(20).optional().describe('next_cursor of the answer before.'),
+    cursor: z.string().optional().describe('next_cursor of the answer before.'),
     response_format: responseFormat,
   }),
   output: z.object({
@@ -32,7 +32,6 @@ export const getLeaderboard = defineTool({
         spent_usdc: z.string().optional(),
         worker_id: z.string().optional(),
         self_reported_val_bpb: z.number().optional(),
-        own_scored: z.number().optional(),
         own_median_val_bpb: z.number().optional(),
         own_best_val_bpb: z.number().optional(),
         updated: z.string().optional(),
@@ -43,7 +42,6 @@ export const getLeaderboard = defineTool({
     ),
     total: z.number(),
     rejected: z.record(z.string(), z.string()).optional(),
-    rejected_total: z.number().optional(),
     next_cursor: z.string().optional(),
     champion: z
       .object({

@@ -90,7 +90,7 @@ const TABLES: Readonly<Record<Scope, ScopeTable>> = {
     cells: (row) => [
       showScore(row.self_reported_val_bpb),
       showScore(row.own_median_val_bpb),
-      String(row.own_scored ?? 0),
+      String(row.scored ?? 0),
       row.updated ?? '-',
       row.worker_endpoint ?? row.worker_id ?? '-',
     ],

@@ -1,5 +1,5 @@
 import type { Worker } from '../discovery/worker.ts';
-import { type Claim, rankClaims } from '../leaderboard/claims.ts';
+import { type Claim, type ClaimBoard, rankClaims } from '../leaderboard/claims.ts';
 import { loadWorkerScores, type WorkerScores } from '../leaderboard/worker-scores.ts';
 import { buildRows, type Table } from './columns.ts';
 import type { LeaderboardInput, Standing } from './leaderboard.ts';
@@ -32,9 +32,8 @@ export async function readGlobalBoard(services: Services, input: LeaderboardInpu
     total: board.claims.length,
     ...(shownTo < board.claims.length ? { next_cursor: String(shownTo) } : {}),
     ...(offset === 0 ? { rejected: viewRejected(board.rejected.slice(0, rejectedRows)) } : {}),
-    rejected_total: board.rejected.length,
     next_step: suggestNext(
-      page,
+      board,
       found.sources.every(({ ok }) => !ok),
     ),
   };
@@ -49,7 +48,7 @@ const CLAIM_TABLE: Table<RankedClaim, Standing> = {
   base: ({ rank, worker, valBpb }) => ({ rank, ...nameWorker(worker), self_reported_val_bpb: valBpb }),
   columns: [
     ({ own }) =>
-      own ? { own_scored: own.runs, own_median_val_bpb: own.medianValBpb, own_best_val_bpb: own.bestValBpb } : {},
+      own ? { scored: own.runs, own_median_val_bpb: own.medianValBpb, own_best_val_bpb: own.bestValBpb } : {},
     ({ worker: { selfReportedUpdated } }) => (selfReportedUpdated === null ? {} : { updated: selfReportedUpdated }),
     ({ worker: { identity } }) => ({ identity }),
     ({ worker: { fetchedAt } }) => (fetchedAt === null ? { stale: true } : { fetched_at: fetchedAt }),
@@ -64,10 +63,11 @@ function viewRejected(workers: readonly Worker[]): Record<string, string> {
   );
 }
 
-function suggestNext(page: readonly Claim[], hasFailed: boolean): string {
-  if (page.length > 0)
-    return 'These are claims that nobody checked: believe a run of your own, submit_experiment with that worker, and see scope "workers".';
+function suggestNext({ claims, rejected }: ClaimBoard, hasFailed: boolean): string {
+  const left = rejected.length === 0 ? '' : ` Claims of ${rejected.length} workers cannot be true: see rejected.`;
+  if (claims.length > 0)
+    return `Nobody checked these claims: believe a run of your own, submit_experiment with that worker, and see scope "workers".${left}`;
   return hasFailed
     ? 'No source could be asked, so this does not mean that nobody claims a score: check the network and SCAN_API_URL.'
-    : 'No worker claims a score; scope "variants" ranks your own results.';
+    : `No worker claims a score; scope "variants" ranks your own results.${left}`;
 }

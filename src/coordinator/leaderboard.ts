@@ -44,7 +44,6 @@ export interface Standing {
   readonly scored?: number;
   readonly spent_usdc?: string;
   readonly self_reported_val_bpb?: number;
-  readonly own_scored?: number;
   readonly own_median_val_bpb?: number;
   readonly own_best_val_bpb?: number;
   readonly updated?: string;
