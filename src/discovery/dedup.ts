@@ -13,12 +13,16 @@ export function mergeWorkers(workers: readonly Worker[]): readonly Worker[] {
   for (const worker of workers) {
     // Without an endpoint there is nothing that two registrations could share.
     const key = worker.workerEndpoint ?? worker.workerId;
-    groups.set(key, [...(groups.get(key) ?? []), worker]);
+    const group = groups.get(key);
+    if (group) group.push(worker);
+    else groups.set(key, [worker]);
   }
   return markPossibleDuplicates([...groups.values()].flatMap(mergeGroup).sort(compareWorkers));
 }
 
-function mergeGroup(group: readonly Worker[]): Worker[] {
+function mergeGroup(group: Worker[]): Worker[] {
+  // Most endpoints are registered once, and lists of a thousand are merged with every page.
+  if (group.length === 1) return group;
   const [first, ...others] = [...group].sort(compareRepresentatives);
   if (!first) return [];
   const identities = [first, ...others].flatMap((worker) => worker.identities);
@@ -46,7 +50,9 @@ function compareWorkers(a: Worker, b: Worker): number {
 function compareIds(a: Worker, b: Worker): number {
   const chain = (a.chainId ?? 0) - (b.chainId ?? 0);
   if (chain !== 0) return chain;
-  const [left, right] = [BigInt(a.agentId ?? 0), BigInt(b.agentId ?? 0)];
+  // Ids are decimal without leading zeros: the longer one is the larger.
+  const [left, right] = [a.agentId ?? '0', b.agentId ?? '0'];
+  if (left.length !== right.length) return left.length - right.length;
   if (left !== right) return left < right ? -1 : 1;
   return a.workerId < b.workerId ? -1 : 1;
 }
