@@ -136,7 +136,7 @@ export class ChainStep {
     const { store } = this.deps.access.source;
     const { place } = registry.calls;
     const { skill } = this.climb;
-    const matching = await store.loadMatching(place, (claims) => findMatchingSkill(claims, skill) !== null);
+    const matching = await store.loadMatching(place, skill);
     await this.#assess(registry, matching.slice(0, MAX_LOOKUP));
     if (!withUnread) return;
     const unread = await store.loadUnread(place, MAX_UNREAD, this.deps.clock.nowMs());

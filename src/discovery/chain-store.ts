@@ -3,7 +3,7 @@ import * as z from 'zod';
 import type { Db, Trx } from '../store/database.ts';
 import type { Schema } from '../store/schema.ts';
 import { addRange, type BlockRange, clipRanges } from './chain-ranges.ts';
-import type { SkillClaim } from './oasf.ts';
+import { findMatchingSkill, listSkillTerms, type SkillClaim } from './oasf.ts';
 import type { HiddenReason } from './reasons.ts';
 import type { RegistryPlace } from './registries.ts';
 import type { SeenAgent } from './registry-logs.ts';
@@ -28,7 +28,7 @@ export interface ScannedWindow {
 const READ_AGAIN_MS = 24 * 3_600_000;
 /** One that did not answer is tried again after this time. */
 const TRY_AGAIN_MS = 3_600_000;
-/** Agents that claim any skill at all, newest first, among which the wanted skill is looked for. */
+/** Agents that may claim a skill, newest first; more workers of one chain are never shown. */
 const MAX_CLAIMING = 5_000;
 const ROWS_PER_INSERT = 200;
 
@@ -81,21 +81,22 @@ export class ChainStore {
     await this.saveWindow(place, genesis, { range, final: range, agents: [], windowBlocks }, nowMs);
   }
 
-  /** Agents whose registration claims a skill that `matches`, newest first. */
-  async loadMatching(
-    place: RegistryPlace,
-    matches: (claims: readonly SkillClaim[]) => boolean,
-  ): Promise<readonly string[]> {
+  /** Agents whose registration claims a skill or one of its aliases, newest first. */
+  async loadMatching(place: RegistryPlace, skill: string | undefined): Promise<readonly string[]> {
+    const terms = listSkillTerms(skill).map((term) => `%${JSON.stringify(term)}%`);
     const rows = await this.db
       .selectFrom('registry_agents')
       .select(['agent_id', 'claims'])
       .where(isOf(place))
       .where('claims', '<>', '[]')
+      // Rough, so that few rows have to be read closely.
+      .where((eb) => eb.or(terms.map((term) => eb('claims', 'like', term))))
       .orderBy('block', 'desc')
       .orderBy('log_index', 'desc')
       .limit(MAX_CLAIMING)
       .execute();
-    return rows.filter(({ claims }) => matches(parseClaims(claims))).map((row) => row.agent_id);
+    const isMatch = (claims: string | null) => findMatchingSkill(parseClaims(claims), skill) !== null;
+    return rows.filter(({ claims }) => isMatch(claims)).map((row) => row.agent_id);
   }
 
   /** Agents whose files are to be read: those never tried first, then the newest. */

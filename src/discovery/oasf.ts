@@ -43,6 +43,12 @@ export function listAliases(skill?: string): readonly string[] {
   return SKILL_ALIASES.includes(wanted) ? SKILL_ALIASES : [wanted];
 }
 
+/** What stands in the JSON of every claim that `findMatchingSkill` could find: the paths, and the number ids. */
+export function listSkillTerms(skill?: string): readonly (string | number)[] {
+  const aliases = listAliases(skill);
+  return aliases === SKILL_ALIASES ? [...aliases, ID_BEFORE_1_1, ID_SINCE_1_1] : aliases;
+}
+
 /** One spelling of a skill path: lower case, without surrounding slashes and spaces. */
 export function normalizeSkill(text: string): string {
   return text

@@ -1,12 +1,11 @@
-import { encodeEventTopics, type Hex } from 'viem';
-import { decodeEventLog } from 'viem/utils';
+import { decodeAbiParameters, encodeEventTopics, type Hex } from 'viem';
 import * as z from 'zod';
 import { identityRegistryAbi } from '../base/abi.ts';
 import { sha256 } from '../base/hash.ts';
 import { RpcError, type RpcNode } from '../net/rpc.ts';
 import { parseAgentUri } from './agent-uri.ts';
 import type { BlockRange } from './chain-ranges.ts';
-import type { SkillClaim } from './oasf.ts';
+import { normalizeSkill, type SkillClaim } from './oasf.ts';
 import type { HiddenReason } from './reasons.ts';
 import { parseRegistration } from './registration.ts';
 import type { RegistryPlace } from './registries.ts';
@@ -30,6 +29,9 @@ const MAX_LOGS = 20_000;
 /** Skills of one agent, and characters of one, that are worth a row. */
 const MAX_CLAIMS = 50;
 const MAX_SKILL_CHARS = 200;
+
+/** `0x` and 32 bytes. */
+const WORD_CHARS = 66;
 
 const isHex = (value: unknown): value is Hex => typeof value === 'string' && /^0x[0-9a-fA-F]*$/.test(value);
 const Bytes = z.custom<Hex>(isHex);
@@ -72,13 +74,21 @@ export async function fetchSeenAgents(
   });
 }
 
+/** Both events have one form: the indexed id, an indexed account, and the URI alone as data. */
 function readLog({ topics, data, blockNumber, logIndex }: z.infer<typeof RawLog>): SeenAgent | null {
+  const [name, agentId, account, ...rest] = topics;
+  const isKnown = name === REGISTERED || name === URI_UPDATED;
+  if (!isKnown || agentId?.length !== WORD_CHARS || account?.length !== WORD_CHARS || rest.length > 0) return null;
+  const uri = decodeUri(data);
+  if (uri === null) return null;
+  const place = { agentId: BigInt(agentId).toString(), block: blockNumber, logIndex };
+  return { ...place, uriDigest: sha256(uri), ...readClaims(uri) };
+}
+
+/** Decoded directly: going through the ABI by name hashes every event of it for every log. */
+function decodeUri(data: Hex): string | null {
   try {
-    const { eventName, args } = decodeEventLog({ abi: identityRegistryAbi, topics, data, strict: true });
-    if (eventName !== 'Registered' && eventName !== 'URIUpdated') return null;
-    const uri = eventName === 'Registered' ? args.agentURI : args.newURI;
-    const place = { agentId: String(args.agentId), block: blockNumber, logIndex };
-    return { ...place, uriDigest: sha256(uri), ...readClaims(uri) };
+    return decodeAbiParameters([{ type: 'string' }], data)[0];
   } catch {
     // Whatever calls itself by one of the two names and does not have its form is no agent.
     return null;
@@ -108,7 +118,7 @@ export function readClaims(uri: string): Pick<SeenAgent, 'claims' | 'reason'> {
 /** What of a registration's skills is worth keeping. */
 export function capClaims(claims: readonly SkillClaim[]): readonly SkillClaim[] {
   return claims.slice(0, MAX_CLAIMS).map(({ name, id, version }) => ({
-    name: name?.slice(0, MAX_SKILL_CHARS) ?? null,
+    name: name === null ? null : normalizeSkill(name).slice(0, MAX_SKILL_CHARS),
     id,
     version: version?.slice(0, MAX_SKILL_CHARS) ?? null,
   }));
