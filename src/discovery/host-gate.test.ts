@@ -48,6 +48,22 @@ describe('HostGate', () => {
     await Promise.all(running);
   });
 
+  it('starts what tells whom to ask next before all that waits', async () => {
+    const gate = new HostGate();
+    const tasks = createTasks();
+    const running = Array.from({ length: 128 }, (_, index) => gate.run(`host-${index}`, false, never, tasks.start));
+    const order: string[] = [];
+    const note = (name: string) => async () => void order.push(name);
+    const waiting = [
+      gate.run('late', false, never, note('file')),
+      gate.run('index', false, never, note('page of the index'), true),
+    ];
+    await tick();
+    for (const finish of tasks.open) finish();
+    await Promise.all([...running, ...waiting]);
+    expect(order).toEqual(['page of the index', 'file']);
+  });
+
   it('lets what waits go when the call is over, and passes failures on', async () => {
     const gate = new HostGate();
     const tasks = createTasks();

@@ -21,9 +21,10 @@ export class HostGate {
    * Runs the task when its host has room.
    * @param isOwn whether the operator allow-listed the host
    * @param signal what still waits when it fires is started at once, to fail by itself
+   * @param isFirst whether it goes before all that waits: what tells whom to ask next
    */
-  async run<T>(host: string, isOwn: boolean, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
-    await this.#enter({ host, limit: isOwn ? MAX_PER_OWN_HOST : MAX_PER_HOST }, signal);
+  async run<T>(host: string, isOwn: boolean, signal: AbortSignal, task: () => Promise<T>, isFirst = false): Promise<T> {
+    await this.#enter({ host, limit: isOwn ? MAX_PER_OWN_HOST : MAX_PER_HOST }, signal, isFirst);
     try {
       return await task();
     } finally {
@@ -35,7 +36,7 @@ export class HostGate {
     }
   }
 
-  #enter(place: Omit<Waiting, 'start'>, signal: AbortSignal): Promise<void> {
+  #enter(place: Omit<Waiting, 'start'>, signal: AbortSignal, isFirst: boolean): Promise<void> {
     return new Promise((resolve) => {
       const start = () => {
         signal.removeEventListener('abort', giveUp);
@@ -50,7 +51,8 @@ export class HostGate {
       };
       if (signal.aborted || this.#hasRoom(waiting)) return start();
       signal.addEventListener('abort', giveUp, { once: true });
-      this.#waiting.push(waiting);
+      if (isFirst) this.#waiting.unshift(waiting);
+      else this.#waiting.push(waiting);
     });
   }
 

@@ -100,7 +100,8 @@ export class IndexApi {
 
   async #fetchOnce(url: URL, signal: AbortSignal, reserve: number): Promise<unknown> {
     const { http, gate, clock } = this.deps;
-    const answer = await gate.run(url.host, http.isAllowedHost(url), signal, () => this.#request(url, signal, reserve));
+    const ask = () => this.#request(url, signal, reserve);
+    const answer = await gate.run(url.host, http.isAllowedHost(url), signal, ask, true);
     const error = findStatusError(answer, clock.nowMs());
     this.limiter.observe(answer.status, answer.headers, error?.details.retryAfterMs ?? null);
     if (error) throw error;
