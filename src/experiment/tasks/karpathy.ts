@@ -1,0 +1,50 @@
+import type { TaskInput } from '../task-schema.ts';
+
+/** Karpathy's autoresearch: `prepare.py` is read-only, five minutes of training time on one GPU (field.md section 1). */
+export const KARPATHY = {
+  name: 'autoresearch',
+  signature: {
+    names: ['prepare', 'evaluate_bpb', 'make_dataloader', 'TIME_BUDGET'],
+    knobs: [
+      'ASPECT_RATIO',
+      'HEAD_DIM',
+      'WINDOW_PATTERN',
+      'TOTAL_BATCH_SIZE',
+      'EMBEDDING_LR',
+      'UNEMBEDDING_LR',
+      'MATRIX_LR',
+      'SCALAR_LR',
+      'WEIGHT_DECAY',
+      'ADAM_BETAS',
+      'WARMUP_RATIO',
+      'WARMDOWN_RATIO',
+      'FINAL_LR_FRAC',
+      'DEPTH',
+      'DEVICE_BATCH_SIZE',
+    ],
+    atLeast: 8,
+  },
+  plausible: { min: 0.5, max: 10 },
+  maxGain: 0.1,
+  protectedNames: [
+    'TIME_BUDGET',
+    'MAX_SEQ_LEN',
+    'EVAL_TOKENS',
+    'VOCAB_SIZE',
+    'evaluate_bpb',
+    'make_dataloader',
+    'Tokenizer',
+    'get_token_bytes',
+    'val_bpb',
+  ],
+  protectedModules: ['prepare'],
+  lockedKnobs: ['TIME_BUDGET', 'MAX_SEQ_LEN', 'EVAL_TOKENS', 'VOCAB_SIZE'],
+  budgetNames: ['TIME_BUDGET', 'total_training_time'],
+  validationTexts: ['val', 'valid', 'validation', 'test'],
+  // In evaluation mode the evaluator adds up the losses that the model itself returns.
+  watchedFunctions: ['GPT.forward'],
+  evaluationNames: ['evaluate_bpb'],
+  budgetRule: { kind: 'seconds', text: '300 s of training after the first steps; about 326 s in all.' },
+  expectedSeconds: 326,
+  noisePrior: { sigma: 5e-4, weight: 4 },
+} satisfies TaskInput;
