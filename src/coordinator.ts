@@ -2,7 +2,7 @@ import type { Log } from './base/log.ts';
 import { sleep } from './base/time.ts';
 import type { Config } from './config.ts';
 import type { CallContext, SubmitInput } from './coordinator/experiments.ts';
-import type { LeaderboardInput } from './coordinator/leaderboard.ts';
+import type { LeaderboardInput } from './coordinator/standing.ts';
 import type { Proposal, StartLoopInput } from './coordinator/loops.ts';
 import type { Services } from './coordinator/services.ts';
 import type { DiscoverInput } from './coordinator/workers.ts';

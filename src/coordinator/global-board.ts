@@ -2,8 +2,8 @@ import type { Worker } from '../discovery/worker.ts';
 import { type Claim, type ClaimBoard, rankClaims } from '../leaderboard/claims.ts';
 import { loadWorkerScores, type WorkerScores } from '../leaderboard/worker-scores.ts';
 import { buildRows, type Table } from './columns.ts';
-import type { LeaderboardInput, Standing } from './leaderboard.ts';
 import type { Services } from './services.ts';
+import type { LeaderboardInput, Standing } from './standing.ts';
 import { nameWorker } from './worker-view.ts';
 import { MAX_WORKERS } from './workers.ts';
 
