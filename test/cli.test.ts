@@ -136,6 +136,13 @@ describe('submit, experiments and leaderboard', () => {
     const board = await runJson(Board, ['leaderboard', '--limit', '5']);
     expect(board).toMatchObject({ code: 0, value: { total: 1, standings: [{ experiment_id: value.experiment_id }] } });
     expect((await run(['leaderboard'])).stdout).toContain('1.500000');
+    expect((await run(['leaderboard', '--scope', 'workers'])).stdout).toContain('1.500000');
+    const Claims = z.looseObject({
+      scope: z.literal('global'),
+      standings: z.array(z.looseObject({ rank: z.number() })),
+    });
+    expect((await runJson(Claims, ['leaderboard', '--scope', 'global'])).code).toBe(0);
+    expect((await run(['leaderboard', '--scope', 'global'])).stdout).toMatch(/ITS CLAIM|No worker claims a score/);
   });
 
   it('choose a worker by themselves when told to', async () => {
@@ -303,6 +310,7 @@ describe('wrong usage', () => {
     ['an unknown option', ['discover', '--lmit', '3']],
     ['a missing argument', ['probe']],
     ['one argument too many', ['leaderboard', 'extra']],
+    ['a ranking that there is not', ['leaderboard', '--scope', 'all']],
     ['a count of zero', ['discover', '--limit', '0']],
     ['a count that is none', ['discover', '--limit', '1e3']],
     ['a config that is no object', ['submit', 'auto', 'train.py', '--config', '[1]']],
