@@ -81,15 +81,19 @@ function viewNote(untrustedNote: string | null) {
   return untrustedNote === null ? {} : { untrusted_note: untrustedNote };
 }
 
-/** Numbers of the training's summary, and the text that tells whether two scores are about the same data. */
+/** A worker writes the names as well: longer ones could carry a message. */
+const METRIC_NAME = /^\w{1,24}$/;
+const DATA_HASH = /^(?:sha256:)?[0-9a-f]{8,64}$/;
+
+/** Numbers of the training's summary, and the hash that tells whether two scores are about the same data. */
 function viewMetrics(metrics: Readonly<Record<string, number | string>>) {
   const numbers = Object.entries(metrics).flatMap(([name, value]) =>
-    typeof value === 'number' ? [[name, value] as const] : [],
+    typeof value === 'number' && METRIC_NAME.test(name) ? [[name, value] as const] : [],
   );
-  const dataHash = metrics.data_sha256;
+  const dataHash = String(metrics.data_sha256 ?? '');
   return {
     ...(numbers.length > 0 ? { metrics: Object.fromEntries(numbers) } : {}),
-    ...(dataHash === undefined ? {} : { data_sha256: String(dataHash) }),
+    ...(DATA_HASH.test(dataHash) ? { data_sha256: dataHash } : {}),
   };
 }
 

@@ -57,8 +57,11 @@ const Stated = z.object({
     .catch(undefined),
 });
 
-/** What the fields of an offer look like that mean anything: at most three short words, so that none can carry a message. */
-const PLAIN = /^[\w:.₮-]{1,66}(?: [\w.₮-]{1,12}){0,2}$/;
+/**
+ * What the fields of an offer look like that mean anything: hex, digits, an EVM chain, or a few short words of sixteen
+ * characters together, which carry no message.
+ */
+const PLAIN = /^(?:0x[0-9a-fA-F]{1,64}|\d{1,78}|eip155:\d{1,20}|(?=.{1,16}$)[\w.₮-]+(?: [\w.₮-]+){0,2})$/;
 
 /** The same for an offer that cannot be paid: what it states is quoted where it is plain, never read as a value. */
 export function listStatedChanges(quoted: QuotedTerms, { document, problem }: UnpayableOffer): string[] {
