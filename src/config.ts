@@ -35,6 +35,8 @@ export interface Config {
   readonly workers: readonly string[];
   readonly blockedWorkers: readonly string[];
   readonly allowHttpHosts: readonly string[];
+  /** Reviewers whose word about workers counts, addresses. */
+  readonly trustedReviewers: readonly `0x${string}`[];
   readonly ipfsGateways: readonly string[];
   /** Seconds that the runner stays without work. */
   readonly runnerIdleSeconds: number;
@@ -82,6 +84,7 @@ export function readConfig(env: Environment): Config {
     workers: readUrls('AUTORESEARCH_WORKERS', read('AUTORESEARCH_WORKERS')),
     blockedWorkers: readUrls('AUTORESEARCH_BLOCKED_WORKERS', read('AUTORESEARCH_BLOCKED_WORKERS')),
     allowHttpHosts: readList(read('AUTORESEARCH_ALLOW_HTTP_HOSTS')),
+    trustedReviewers: readAddresses('AUTORESEARCH_TRUSTED_REVIEWERS', read('AUTORESEARCH_TRUSTED_REVIEWERS')),
     ipfsGateways: readUrls('AUTORESEARCH_IPFS_GATEWAYS', read('AUTORESEARCH_IPFS_GATEWAYS')),
     runnerIdleSeconds: readInteger('AUTORESEARCH_RUNNER_IDLE', read('AUTORESEARCH_RUNNER_IDLE'), 0, 86_400) ?? 60,
     logLevel: readLogLevel(read('LOG_LEVEL')),
@@ -153,6 +156,10 @@ function readAddress(name: string, value: string | undefined): `0x${string}` | u
       `Set ${name} to 0x and 40 hex digits.`,
     );
   return `0x${digits}`;
+}
+
+function readAddresses(name: string, value: string | undefined): `0x${string}`[] {
+  return readList(value).flatMap((item) => readAddress(name, item) ?? []);
 }
 
 function readList(value: string | undefined): string[] {

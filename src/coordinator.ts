@@ -113,6 +113,12 @@ export class Coordinator {
     return Promise.all(found.map((experiment) => viewExperiment(services.db, experiment, services.clock.nowMs())));
   }
 
+  async feedback(experimentId: string, send: boolean) {
+    const { services } = await this.#open();
+    const { giveFeedback } = await import('./coordinator/feedback.ts');
+    return giveFeedback(services, experimentId, send);
+  }
+
   async leaderboard(input: LeaderboardInput) {
     const { services } = await this.#open();
     const { readLeaderboard } = await import('./coordinator/leaderboard.ts');

@@ -131,6 +131,11 @@ function buildProgram(setExitCode: (code: number) => void): Command {
     .action(({ json, limit, scope }: { json?: boolean; limit: number; scope: Scope }) =>
       run(json, async (output) => (await import('./results.ts')).runLeaderboard(scope, limit, output)),
     );
+  command('feedback <experiment_id>', 'Rates the worker of a paid experiment on the chain; shows what it would send')
+    .option('--send', 'sign and send it, which costs gas and is public for good')
+    .action((id: string, { json, send }: { json?: boolean; send?: boolean }) =>
+      run(json, async (output) => (await import('./feedback.ts')).runFeedback(id, send ?? false, output)),
+    );
   command('loop <train.py>', 'Starts a loop around a script and prints what to think about next')
     .option('--prefer <url>', 'worker to use first')
     .option('--rounds <n>', 'proposals to run', parseCount, 10)

@@ -6,7 +6,9 @@ import { type Clock, systemClock } from '../base/time.ts';
 import { PriceBook } from '../campaign/prices.ts';
 import { buildRpcUrl, type Config } from '../config.ts';
 import { ChainStore } from '../discovery/chain-store.ts';
+import { HostGate } from '../discovery/host-gate.ts';
 import { Discovery } from '../discovery/ladder.ts';
+import { ReputationBook } from '../discovery/reputation-book.ts';
 import { HttpClient } from '../net/http.ts';
 import { createRpcNode, type RpcNode } from '../net/rpc.ts';
 import type { Caps } from '../payment/budget.ts';
@@ -29,8 +31,11 @@ export interface Services {
   readonly worker: WorkerClient;
   readonly desk: PaymentDesk;
   readonly discovery: Discovery;
+  readonly reputations: ReputationBook;
   readonly prices: PriceBook;
   readonly openChain: (chain: PaymentChain) => Promise<ChainReader | null>;
+  /** A node that has proven to be of that chain; null when there is none. */
+  readonly openRpc: (chainId: number) => Promise<RpcNode | null>;
   close(): Promise<void>;
 }
 
@@ -76,8 +81,18 @@ export async function openServices(config: Config, version: string, log: Log): P
     clock,
     log,
   });
+  const reputations = new ReputationBook({
+    http,
+    gate: new HostGate(),
+    ipfsGateways: config.ipfsGateways,
+    openRpc,
+    trustedReviewers: config.trustedReviewers,
+    cache: createCache(db),
+    clock,
+    log,
+  });
   const close = async () => {
-    await Promise.all([discovery.close(), http.close()]);
+    await Promise.all([discovery.close(), reputations.close(), http.close()]);
     await db.destroy();
   };
   return {
@@ -90,8 +105,10 @@ export async function openServices(config: Config, version: string, log: Log): P
     worker,
     desk,
     discovery,
+    reputations,
     prices: new PriceBook(worker, desk, clock),
     openChain,
+    openRpc,
     close,
   };
 }

@@ -150,6 +150,7 @@ async function createLab(workers: readonly FakeWorker[]) {
           return account.signTypedData(data);
         },
         signText: (text) => account.signMessage({ message: text }),
+        signFeedback: () => expect.unreachable('nothing here gives feedback'),
       }),
     },
     caps,
@@ -170,7 +171,10 @@ async function createLab(workers: readonly FakeWorker[]) {
       const free = workers.find(({ endpoint }) => (avoid[endpoint] ?? 0) < clock.nowMs());
       return free ? { kind: 'worker', endpoint: free.endpoint, workerId: null, choice: 'test' } : { kind: 'wait' };
     },
-    judge: async () => ({ verdict: 'BASELINE', because: 'test', championId: null, delta: null, sigma: null, z: null }),
+    judge: async () => ({
+      judgement: { verdict: 'BASELINE', because: 'test', championId: null, delta: null, sigma: null, z: null },
+      enact: async () => {},
+    }),
     capsOf: async () => caps,
   };
   const variant = createVariant({ source: 'print("val_bpb: 1.0")\n', base: null, edits: [], config: {} });

@@ -47,6 +47,7 @@ function createGuard() {
         return account.signTypedData(data);
       },
       signText: () => expect.unreachable('a payment needs no sign-in'),
+      signFeedback: () => expect.unreachable('a payment is no feedback'),
     },
     { maxPriceAtomic: 250_000n, maxValiditySeconds: 1_800 },
     { nowMs: () => NOW * 1_000 },

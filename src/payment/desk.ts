@@ -10,6 +10,7 @@ import type { Attempt } from './attempt.ts';
 import { createPaymentHeader } from './authorize.ts';
 import { type Caps, OverBudgetError, sumLedger } from './budget.ts';
 import type { ChainReader, ChainState } from './chain.ts';
+import type { JournaledFeedback } from './feedback-transaction.ts';
 import { assertNotFrozen } from './freeze.ts';
 import { SigningGuard } from './guard.ts';
 import type { PaymentIntent } from './intent.ts';
@@ -179,6 +180,15 @@ export class PaymentDesk {
     const url = buildWorkerUrl(workerEndpoint, path);
     const guard = await this.#openGuard();
     return { url, authorization: await guard.signIn({ url, payer, chainId: chain.chainId }) };
+  }
+
+  /**
+   * Signs a journaled feedback; nothing is sent by that.
+   * @throws NoWalletError, SignerError, GuardError, FrozenError
+   */
+  async signFeedback(plan: JournaledFeedback): Promise<{ readonly raw: Hex; readonly tx: Hex }> {
+    await assertNotFrozen(this.#options.db);
+    return (await this.#openGuard()).signFeedback(plan);
   }
 
   /** Asks the chain what became of an attempt's authorization; `unverifiable` when no chain can be read. */

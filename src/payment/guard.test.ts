@@ -49,6 +49,7 @@ function createHolder(sign: (data: TransferTypedData) => Promise<string> = (data
       return `0x${answer.replace(/^0x/, '')}`;
     },
     signText: () => expect.unreachable('a payment needs no sign-in'),
+    signFeedback: () => expect.unreachable('a payment is no feedback'),
   };
   return { asked, holder };
 }

@@ -1,6 +1,21 @@
-import { getAddress, type Hex, isAddressEqual, recoverMessageAddress, recoverTypedDataAddress } from 'viem';
+import {
+  getAddress,
+  type Hex,
+  isAddressEqual,
+  keccak256,
+  recoverMessageAddress,
+  recoverTransactionAddress,
+  recoverTypedDataAddress,
+} from 'viem';
 import { CoordinatorError } from '../base/errors.ts';
 import type { Clock } from '../base/time.ts';
+import {
+  buildFeedbackTransaction,
+  type FeedbackTransaction,
+  findPlanProblem,
+  type JournaledFeedback,
+  readSignedFeedback,
+} from './feedback-transaction.ts';
 import type { JournaledIntent } from './intent.ts';
 import {
   buildSignInText,
@@ -44,6 +59,8 @@ export interface KeyHolder {
   signTransfer(data: TransferTypedData): Promise<Hex>;
   /** Signs with the prefix of EIP-191, so that the signature is one of no transaction and no typed data. */
   signText(text: SignInText): Promise<Hex>;
+  /** Signs a feedback; the answer is the whole transaction, ready to be sent. */
+  signFeedback(transaction: FeedbackTransaction): Promise<Hex>;
 }
 
 export type RefusalCode =
@@ -52,7 +69,9 @@ export type RefusalCode =
   | 'over_cap'
   | 'validity'
   | 'bad_signature'
-  | 'no_sign_in_text';
+  | 'no_sign_in_text'
+  | 'bad_feedback'
+  | 'over_gas_cap';
 
 /** The guard refused to sign, or a signature it got back is not usable. */
 export class GuardError extends CoordinatorError {
@@ -70,6 +89,8 @@ export class GuardError extends CoordinatorError {
 const NEXT_STEPS: Partial<Record<RefusalCode, string>> = {
   bad_signature: 'Run `doctor` to check the signer and its key.',
   no_sign_in_text: 'Ask the operator of the worker for the result.',
+  bad_feedback: 'Look at the dry run of `feedback`, which sends nothing.',
+  over_gas_cap: 'Try again when gas is cheaper.',
 };
 
 /** Half of the order of secp256k1: USDC refuses a signature whose `s` is above it. */
@@ -80,9 +101,10 @@ const SIGNATURE = /^0x[0-9a-fA-F]{130}$/;
 const MAX_SIGN_IN_AGE_MS = SIGN_IN_LIFE_MS / 2;
 
 /**
- * The only way to a signature (invariant 6). It signs two kinds of things and hands out a signature only after it
- * recovered to the payer: a transfer that equals a journaled intent with the asset and domain of our own table, and a
- * sign-in at a worker, whose text it makes itself.
+ * The only way to a signature (invariant 6). It signs three kinds of things and hands out a signature only after it
+ * recovered to the payer: a transfer that equals a journaled intent with the asset and domain of our own table, a
+ * sign-in at a worker, whose text it makes itself, and a journaled feedback, whose transaction it makes itself: without
+ * value, to the pinned registry of its chain.
  */
 export class SigningGuard {
   readonly #keyHolder: KeyHolder;
@@ -135,6 +157,24 @@ export class SigningGuard {
     if (this.#clock.nowMs() - issuedAtMs > MAX_SIGN_IN_AGE_MS)
       throw new GuardError('validity', 'The signer took so long that the sign-in is too old to be used.');
     return encodeSignIn(text, signature);
+  }
+
+  /**
+   * Signs a journaled feedback as the one who paid.
+   * @returns the transaction in bytes and its hash; it is the expected one, field by field
+   * @throws GuardError when the plan breaks a rule, or the signer answers with another transaction
+   */
+  async signFeedback(plan: JournaledFeedback): Promise<{ readonly raw: Hex; readonly tx: Hex }> {
+    this.#assertPayer(plan.client);
+    const problem = findPlanProblem(plan);
+    if (problem) throw new GuardError(problem.code, problem.text);
+    const expected = buildFeedbackTransaction(plan);
+    const raw = readSignedFeedback(await this.#keyHolder.signFeedback(expected), expected);
+    if (raw === null) throw new GuardError('bad_signature', 'The signer answered with another transaction.');
+    const signer = await recoverTransactionAddress({ serializedTransaction: raw }).catch(() => null);
+    if (signer === null || !isAddressEqual(signer, plan.client))
+      throw new GuardError('bad_signature', 'The signer answered with a transaction of another key.');
+    return { raw, tx: keccak256(raw) };
   }
 
   #assertPayer(payer: Hex): void {

@@ -44,6 +44,7 @@ export async function loadKeystore(file: string, passwordFile: string): Promise<
       address: account.address,
       signTransfer: (data) => account.signTypedData(data),
       signText: (text) => account.signMessage({ message: text }),
+      signFeedback: (transaction) => account.signTransaction(transaction),
     };
   } catch {
     throw new ConfigurationError(

@@ -18,6 +18,7 @@ export function loadLocalKey(file: string): KeyHolder {
     address: account.address,
     signTransfer: (data) => account.signTypedData(data),
     signText: (text) => account.signMessage({ message: text }),
+    signFeedback: (transaction) => account.signTransaction(transaction),
   };
 }
 

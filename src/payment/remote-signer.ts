@@ -3,6 +3,7 @@ import { getAddress, type Hex, isAddress } from 'viem';
 import * as z from 'zod';
 import { CoordinatorError } from '../base/errors.ts';
 import { readCapped } from '../net/body.ts';
+import type { FeedbackTransaction } from './feedback-transaction.ts';
 import type { KeyHolder, TransferTypedData } from './guard.ts';
 
 export interface RemoteSignerOptions {
@@ -37,12 +38,13 @@ export class SignerError extends CoordinatorError {
 
 const MAX_BYTES = 65_536;
 const KEYS_DEADLINE_MS = 10_000;
-/** The same body may be signed twice: its nonce is fixed, so it authorises one transfer, or signs in once. */
+/** The same body may be signed twice: its nonce is fixed, so it authorises one thing, or signs in once. */
 const TRIES = 2;
 
 const Address = z.string().refine((text) => isAddress(text, { strict: false }));
 const Keys = z.union([z.object({ keys: z.array(Address) }).transform(({ keys }) => keys), z.array(Address)]);
 const Signature = z.object({ signature: z.templateLiteral(['0x', z.string()]) });
+const SignedTransaction = z.object({ signed_transaction: z.templateLiteral(['0x', z.string()]) });
 
 const DOMAIN_TYPES = [
   { name: 'name', type: 'string' },
@@ -70,6 +72,7 @@ export async function connectRemoteSigner(options: RemoteSignerOptions): Promise
     address: getAddress(listed),
     signTransfer: (data) => sign(`${base}/api/v1/sign/${listed}/typed-data`, encodeTypedData(data), options),
     signText: (text) => sign(`${base}/api/v1/sign/${listed}/message`, JSON.stringify({ message: text }), options),
+    signFeedback: (transaction) => signFeedback(`${base}/api/v1/sign/${listed}/transaction`, transaction, options),
   };
 }
 
@@ -112,6 +115,28 @@ async function sign(url: string, body: string, options: RemoteSignerOptions): Pr
   throw new SignerError(
     'signer_bad_answer',
     'The remote signer answered without a signature.',
+    'Check its version and log.',
+  );
+}
+
+/** Numbers travel as decimal texts (remote-signer.md section 2). */
+async function signFeedback(url: string, transaction: FeedbackTransaction, options: RemoteSignerOptions): Promise<Hex> {
+  const body = JSON.stringify({
+    chain_id: String(transaction.chainId),
+    to: transaction.to,
+    nonce: String(transaction.nonce),
+    gas_limit: transaction.gas.toString(),
+    max_fee_per_gas: transaction.maxFeePerGas.toString(),
+    max_priority_fee_per_gas: transaction.maxPriorityFeePerGas.toString(),
+    value: transaction.value.toString(),
+    data: transaction.data,
+  });
+  const answer = await ask(url, { token: options.token, deadlineMs: options.deadlineMs, body });
+  const signed = SignedTransaction.safeParse(answer);
+  if (signed.success) return signed.data.signed_transaction;
+  throw new SignerError(
+    'signer_bad_answer',
+    'The remote signer answered without a signed transaction.',
     'Check its version and log.',
   );
 }

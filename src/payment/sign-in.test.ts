@@ -24,6 +24,7 @@ function createGuard(signText: KeyHolder['signText'] = (text) => account.signMes
       texts.push(text);
       return signText(text);
     },
+    signFeedback: () => expect.unreachable('a sign-in is no feedback'),
   };
   const limits = { maxPriceAtomic: 250_000n, maxValiditySeconds: 1_800 };
   return { guard: new SigningGuard(holder, limits, clock), texts, clock };

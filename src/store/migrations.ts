@@ -79,6 +79,29 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
     `create index experiments_by_rank on experiments (val_bpb, created_at, verdict) where val_bpb is not null`,
     `create index attempts_by_worker on attempts (worker_endpoint, updated_at, state, value)`,
   ],
+  '0004-feedbacks': [
+    `create table feedbacks (
+      feedback integer primary key, experiment_id text not null references experiments, worker_id text not null,
+      chain_id integer not null, client text not null, plan text not null, about text not null,
+      state text not null check (state in ('intent', 'signed', 'sent', 'confirmed', 'reverted', 'replaced')),
+      raw text, tx text, feedback_index text, created_at integer not null, updated_at integer not null) strict`,
+    // One feedback per experiment, and one transaction of an account at a time: its number is taken from the chain.
+    `create unique index feedbacks_standing on feedbacks (experiment_id)
+      where state in ('intent', 'signed', 'sent', 'confirmed')`,
+    `create unique index feedbacks_open on feedbacks (client, chain_id) where state in ('intent', 'signed', 'sent')`,
+  ],
+  '0005-judging': [
+    // What a run is compared by, and the run that it repeats.
+    `alter table experiments add column audit_of text`,
+    `alter table experiments add column evidence text`,
+    `create index experiments_by_variant on experiments (variant_hash, worker_endpoint) where val_bpb is not null`,
+    // The history of champions: a row is never changed, and of two writers at once one finds its number taken.
+    `create table titles (
+      scope text not null, seq integer not null, root_hash text not null, experiment_id text not null references experiments,
+      variant_hash text not null, verified integer not null, cause text not null, created_at integer not null,
+      primary key (scope, seq)) strict, without rowid`,
+    `create index titles_by_root on titles (root_hash)`,
+  ],
 };
 
 export const migrationProvider: MigrationProvider = {

@@ -16,6 +16,8 @@ export interface Schema {
   slots: SlotsTable;
   registry_scans: RegistryScansTable;
   registry_agents: RegistryAgentsTable;
+  feedbacks: FeedbacksTable;
+  titles: TitlesTable;
 }
 
 interface SettingsTable {
@@ -68,9 +70,13 @@ interface ExperimentsTable {
   /** Risks that the caller takes on purpose. */
   consent: string;
   loop_id: string | null;
-  /** `single`, `baseline` or `round`. */
+  /** `single`, `baseline`, `round`, or what an extra run of a loop is for. */
   role: string;
   round: number | null;
+  /** The experiment that this one repeats elsewhere; null for one of its own. */
+  audit_of: string | null;
+  /** What the run is compared by: seed, tier, data; null before it is judged. */
+  evidence: string | null;
   worker_endpoint: string | null;
   worker_id: string | null;
   /** Why this worker was chosen, one line. */
@@ -140,7 +146,7 @@ interface RepliesTable {
   received_at: number;
 }
 
-/** Paid jobs at a broker; the token opens the result and is a secret. */
+/** Paid jobs at a broker; the token opens the result and is a secret. Empty: it opens with a wallet sign-in. */
 interface JobsTable {
   experiment_id: string;
   attempt: number;
@@ -205,4 +211,41 @@ interface RegistryAgentsTable {
   reason: string | null;
   /** When its file was read or tried last; null for one that stands in the log itself, 0: never. */
   read_at: number | null;
+}
+
+/** Feedback about workers that was to be given on a chain. */
+interface FeedbacksTable {
+  feedback: Generated<number>;
+  experiment_id: string;
+  worker_id: string;
+  chain_id: number;
+  /** Lower case. */
+  client: string;
+  /** What the transaction is to say and offer; every number in decimal text. */
+  plan: string;
+  /** What the rating is and why. */
+  about: string;
+  state: string;
+  /** The signed transaction: the only one that is ever sent for this row. */
+  raw: string | null;
+  tx: string | null;
+  feedback_index: string | null;
+  created_at: number;
+  updated_at: number;
+}
+
+/** Who held a lineage's title and when; the newest row of a scope is in force. */
+interface TitlesTable {
+  /** A loop, or the root of experiments outside loops. */
+  scope: string;
+  /** From 1, without gaps. */
+  seq: number;
+  root_hash: string;
+  /** The run that made the variant a champion. */
+  experiment_id: string;
+  variant_hash: string;
+  /** 0 or 1: whether an independent worker confirmed it. */
+  verified: number;
+  cause: string;
+  created_at: number;
 }

@@ -382,6 +382,7 @@ function recordWallet(keyFile: string, signed: TransferTypedData[]): Wallet {
           return key.signTransfer(data);
         },
         signText: key.signText,
+        signFeedback: key.signFeedback,
       };
     },
   };

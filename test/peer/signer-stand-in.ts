@@ -20,6 +20,20 @@ const TypedBody = z.object({
 
 const MessageBody = z.strictObject({ message: z.string() });
 
+const isHex = (value: unknown): value is Hex => typeof value === 'string' && value.startsWith('0x');
+const Decimal = z.string().regex(/^\d+$/).transform(BigInt);
+/** The canonical form of the fields: decimal texts (remote-signer.md section 2). */
+const TransactionBody = z.strictObject({
+  chain_id: Decimal,
+  to: z.custom<Hex>(isHex),
+  nonce: Decimal,
+  gas_limit: Decimal,
+  max_fee_per_gas: Decimal,
+  max_priority_fee_per_gas: Decimal,
+  value: Decimal,
+  data: z.custom<Hex>(isHex),
+});
+
 /** One request as it arrived. */
 export interface Asked {
   readonly method: string;
@@ -61,6 +75,10 @@ export class SignerStandIn {
   /** Decides the answer to a signing request from the good signature. */
   onSign: (signature: string, request: Asked) => SignAnswer | Promise<SignAnswer> = (signature) => ({
     body: { signature },
+  });
+  /** Decides the answer to a transaction from the good one. */
+  onTransaction: (signed: Hex, request: Asked) => SignAnswer | Promise<SignAnswer> = (signed) => ({
+    body: { signed_transaction: signed },
   });
   url = '';
   readonly #account: ReturnType<typeof privateKeyToAccount>;
@@ -114,6 +132,27 @@ export class SignerStandIn {
     return this.#account.signMessage({ message: isHex ? { raw: `0x${message.slice(2)}` } : message });
   }
 
+  /** Transactions that it was asked to sign. */
+  get transactionBodies(): string[] {
+    return this.log.filter(({ path }) => path.endsWith('/transaction')).map(({ body }) => body);
+  }
+
+  /** What its key signs for a transaction. */
+  signTransaction(body: string): Promise<Hex> {
+    const asked = TransactionBody.parse(JSON.parse(body));
+    return this.#account.signTransaction({
+      type: 'eip1559',
+      chainId: Number(asked.chain_id),
+      to: asked.to,
+      nonce: Number(asked.nonce),
+      gas: asked.gas_limit,
+      maxFeePerGas: asked.max_fee_per_gas,
+      maxPriorityFeePerGas: asked.max_priority_fee_per_gas,
+      value: asked.value,
+      data: asked.data,
+    });
+  }
+
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
@@ -136,6 +175,7 @@ export class SignerStandIn {
       return { status: this.unauthorizedStatus, body: { error: 'unauthorized' } };
     if (asked.path === '/api/v1/keys') return this.keys;
     if (asked.path.endsWith('/message')) return this.onSign(await this.signText(asked.body), asked);
+    if (asked.path.endsWith('/transaction')) return this.onTransaction(await this.signTransaction(asked.body), asked);
     if (!asked.path.endsWith('/typed-data')) return { status: 404, body: { error: 'not found' } };
     return this.onSign(await this.sign(asked.body), asked);
   }
