@@ -8,6 +8,7 @@ import { DomainChecker } from '../src/discovery/identity.ts';
 import { IndexApi } from '../src/discovery/index-api.ts';
 import { Discovery } from '../src/discovery/ladder.ts';
 import { RegistrationReader } from '../src/discovery/registration-source.ts';
+import { fetchFeedbackFile } from '../src/discovery/reputation-file.ts';
 import { NetworkError } from '../src/net/errors.ts';
 import { HttpClient, type Lookup } from '../src/net/http.ts';
 import { WorkerClient } from '../src/worker/client.ts';
@@ -163,6 +164,7 @@ describe('a redirect by a host that may be asked', () => {
         worker.fetchStoredRun(endpoint, 'x'),
         worker.fetchJobResult(`${endpoint}/jobs/1/result`, 'Bearer secret'),
         worker.fetchJobList(`${endpoint}/jobs`, 'secret'),
+        fetchFeedbackFile({ http, gate, ipfsGateways: [] }, `${endpoint}/feedback.json`, signal),
         outcomeOf(worker.submit(endpoint, new TextEncoder().encode('{}'), { 'PAYMENT-SIGNATURE': 'secret' }, 5_000)),
       ]);
       expect([what, all[0].ok, all[1].ok, all[2]]).toEqual([what, false, false, 'unreachable']);
@@ -217,6 +219,8 @@ describe('every user of the network', () => {
         expect([what, await domains.check(url, agent, signal)]).toEqual([what, 'unreachable']);
       }
       await outcomeOf(prober.probe(url, signal));
+      const file = await fetchFeedbackFile({ http, gate, ipfsGateways: [] }, url, signal);
+      expect([what, typeof file]).toEqual([what, 'string']);
       for (const ask of [
         worker.probe(url),
         worker.submit(url, new Uint8Array(), { 'PAYMENT-SIGNATURE': 'secret' }, 5_000),

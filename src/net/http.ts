@@ -67,7 +67,10 @@ export class HttpClient {
       maxHeaderSize: MAX_HEADER_BYTES,
       keepAliveTimeout: 1_000,
     };
-    this.#guarded = new Agent({ ...shared, connect: { timeout: CONNECT_TIMEOUT_MS, lookup: guardLookup(options.lookup ?? dnsLookup) } });
+    this.#guarded = new Agent({
+      ...shared,
+      connect: { timeout: CONNECT_TIMEOUT_MS, lookup: guardLookup(options.lookup ?? dnsLookup) },
+    });
     this.#open = new Agent({ ...shared, connect: { timeout: CONNECT_TIMEOUT_MS } });
     this.#allowed = new Set(options.allowHttpHosts.map((host) => host.toLowerCase()));
     this.#userAgent = options.userAgent;
