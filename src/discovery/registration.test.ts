@@ -65,7 +65,6 @@ describe('the documents of the fixtures', () => {
     expect(parseSelfReportedScore(registration.metadata, NOW_MS)).toMatchObject({
       valBpb: null,
       problem: 'negative',
-      untrustedClaim: '-1',
     });
   });
 
