@@ -3,11 +3,13 @@ import { findChain } from '../base/chains.ts';
 import { InputError } from '../base/errors.ts';
 import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
+import type { Worker } from '../discovery/worker.ts';
 import { loadWorkerMode } from '../experiment/worker-mode.ts';
 import { requirePayable } from '../payment/assess.ts';
 import type { StoredTerms } from '../payment/attempt.ts';
 import { saveQuote } from '../payment/quote.ts';
 import type { Services } from './services.ts';
+import { matchPayee } from './worker-view.ts';
 import { resolveWorker } from './workers.ts';
 
 /** Offers with less time than this from signing to settling cannot pay for a five-minute run, in seconds. */
@@ -76,11 +78,21 @@ export async function probeWorker(services: Services, worker: string, signal?: A
         offer.flow === 'upfront',
       ),
       ...(namesOtherHost(terms.toStored(offer), target.endpoint) ? [OTHER_HOST_WARNING] : []),
+      ...(isStrangePayee(target.known, offer.payTo) ? [PAYEE_WARNING] : []),
     ],
     next_step: isWithinBudget
       ? `Buy one run with submit_experiment and quote_id "${quote.quoteId}".`
       : 'It is over a cap that the operator set: choose a cheaper worker with discover_workers {"with_prices": true}.',
   };
+}
+
+const PAYEE_WARNING =
+  "It wants the money sent to neither the wallet nor the owner of its registration. That is common and often legitimate, but nothing binds this payee to the worker's identity.";
+
+/** Whether a registration names a wallet or an owner, and a payee is neither. */
+function isStrangePayee(known: Worker | null, payTo: string): boolean {
+  const isComparable = known !== null && (known.agentWallet !== null || known.owner !== null);
+  return isComparable && matchPayee(known, payTo) === 'none';
 }
 
 const OTHER_HOST_WARNING =

@@ -140,7 +140,7 @@ function isPriced(price: ShownWorker['price']): price is Price & { readonly kind
 }
 
 /** Whether a payee is the worker's registered wallet or owner: `none` is common and often legitimate. */
-function matchPayee({ agentWallet, owner }: Worker, payTo: string): 'wallet' | 'owner' | 'none' {
+export function matchPayee({ agentWallet, owner }: Worker, payTo: string): 'wallet' | 'owner' | 'none' {
   const isSame = (address: string | null) => address?.toLowerCase() === payTo.toLowerCase();
   if (isSame(agentWallet)) return 'wallet';
   return isSame(owner) ? 'owner' : 'none';

@@ -116,11 +116,15 @@ function findPriceProblem(
   return price.kind === 'priced' && price.priceAtomic > maxPriceAtomic ? 'over_max_price' : null;
 }
 
-/** A worker by its endpoint, or by the id that discovery gave it. */
-export async function resolveWorker(
-  services: Services,
-  worker: string,
-): Promise<{ endpoint: string; workerId: string | null }> {
+/** Where a worker is that a caller named, and what discovery knows of it. */
+interface ResolvedWorker {
+  readonly endpoint: string;
+  readonly workerId: string | null;
+  readonly known: Worker | null;
+}
+
+/** A worker by its endpoint, or by the id that discovery gave it. @throws InputError, NotFoundError */
+export async function resolveWorker(services: Services, worker: string): Promise<ResolvedWorker> {
   if (/^https?:\/\//i.test(worker)) {
     const endpoint = normalizeEndpoint(worker);
     if (endpoint === null)
@@ -131,12 +135,12 @@ export async function resolveWorker(
       );
     const found = await services.discovery.discover({ limit: MAX_WORKERS });
     const known = found.workers.find((candidate) => candidate.workerEndpoint === endpoint);
-    return { endpoint, workerId: known?.workerId ?? null };
+    return { endpoint, workerId: known?.workerId ?? null, known: known ?? null };
   }
   const found = await services.discovery.discover({ limit: MAX_WORKERS, includeUnreachable: true });
   const known = found.workers.find(
     ({ workerId, identities }) => workerId === worker || identities.some((entry) => entry.workerId === worker),
   );
-  if (known?.workerEndpoint) return { endpoint: known.workerEndpoint, workerId: known.workerId };
+  if (known?.workerEndpoint) return { endpoint: known.workerEndpoint, workerId: known.workerId, known };
   throw new NotFoundError('worker', worker, 'Give an endpoint (https://…) or a worker_id from discover_workers.');
 }

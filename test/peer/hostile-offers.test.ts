@@ -82,6 +82,24 @@ describe('an offer with', () => {
     expect(await house.ledger(view.experiment_id)).toEqual({ held: 0, spent: 0, released: 0 });
   });
 
+  it('a payee that is neither wallet nor owner of its registration is warned of', async () => {
+    const registration = {
+      name: 'stranger',
+      description: 'devops_mlops/model_versioning',
+      services: [
+        { name: 'web', endpoint: worker.endpoint },
+        { name: 'OASF', skills: ['devops_mlops/model_versioning'] },
+      ],
+    };
+    const uri = `data:application/json,${encodeURIComponent(JSON.stringify(registration))}`;
+    const { owner } = await lab.network.registerAgent(uri, 0);
+    await house.services.discovery.discover({ limit: 100, refresh: true });
+    const warnings = async () => (await house.probe(worker)).warnings.join();
+    await expect.poll(warnings).toContain('neither the wallet nor the owner');
+    worker.offer = { payTo: owner };
+    expect(await warnings()).not.toContain('neither the wallet nor the owner');
+  });
+
   it('a price above the cap of one experiment is shown and not paid', async () => {
     worker.offer = { amount: '9000000' };
     expect(await house.probe(worker)).toMatchObject({ price_usdc: '9.00', within_budget: false });
