@@ -166,6 +166,61 @@ describe('submit, experiments and leaderboard', () => {
   });
 });
 
+describe('feedback', () => {
+  const Feedback = z.looseObject({
+    experiment_id: z.string(),
+    state: z.string(),
+    rating: z.number(),
+    proof_of_payment: z.boolean(),
+    chain_id: z.number(),
+    to: z.string(),
+    value: z.literal('0'),
+    data: z.string(),
+    gas_limit: z.string(),
+    max_fee: z.string(),
+    file: z.looseObject({ agentId: z.number() }),
+    tx: z.string().optional(),
+    next_step: z.string(),
+  });
+
+  it('shows what it would send, sends it once, and says so when asked again', async () => {
+    writeFileSync(join(scripts, 'rated.py'), scoreScript('1.4', 'to be rated'));
+    const paid = await runJson(Experiment, ['submit', lab.worker(0).workerEndpoint, join(scripts, 'rated.py')]);
+    const id = paid.value.experiment_id;
+    const dry = await runJson(Feedback, ['feedback', id]);
+    expect(dry).toMatchObject({
+      code: 0,
+      value: {
+        state: 'dry_run',
+        rating: 100,
+        proof_of_payment: true,
+        chain_id: 84532,
+        to: lab.network.reputationRegistry,
+      },
+    });
+    expect(dry.value.file.agentId).toBe(Number(lab.worker(0).agentId));
+    expect(await lab.countFeedback(lab.worker(0).agentId)).toBe(0);
+    const text = await run(['feedback', id]);
+    expect(text).toMatchObject({ code: 0, stdout: expect.stringContaining(dry.value.data.slice(0, 10)) });
+    expect(text.stderr).toContain('--send');
+
+    const sent = await runJson(Feedback, ['feedback', id, '--send']);
+    expect(sent).toMatchObject({ code: 0, value: { state: 'confirmed', rating: 100 } });
+    expect(sent.value.tx).toMatch(/^0x[0-9a-f]{64}$/);
+    const again = await runJson(Feedback, ['feedback', id, '--send']);
+    expect(again).toMatchObject({ code: 0, value: { state: 'confirmed', tx: sent.value.tx } });
+    expect(await lab.countFeedback(lab.worker(0).agentId)).toBe(1);
+  });
+
+  it('fails with a code where there is nothing to be said', async () => {
+    const unknown = await runJson(Refusal, ['feedback', 'exp-20260101-0123456789abcdef', '--send']);
+    expect(unknown).toMatchObject({ code: 1, value: { code: 'unknown_experiment' } });
+    const failed = await runJson(Experiment, ['submit', 'auto', join(scripts, 'broken.py')]);
+    const undecided = await runJson(Refusal, ['feedback', failed.value.experiment_id, '--send']);
+    expect(undecided).toMatchObject({ code: 1, value: { code: 'outcome_undecided' } });
+  });
+});
+
 describe('wallet and doctor', () => {
   it('show payer, balance and caps', async () => {
     const Wallet = z.looseObject({ payer: z.string(), balance_atomic: z.string(), spent_atomic: z.string() });
@@ -324,7 +379,18 @@ describe('wrong usage', () => {
   it('is explained by --help, which is no error, as --version is none', async () => {
     const help = await run(['--help']);
     expect(help.code).toBe(0);
-    for (const name of ['demo', 'localnet', 'discover', 'probe', 'submit', 'leaderboard', 'loop', 'wallet', 'doctor'])
+    for (const name of [
+      'demo',
+      'localnet',
+      'discover',
+      'probe',
+      'submit',
+      'leaderboard',
+      'feedback',
+      'loop',
+      'wallet',
+      'doctor',
+    ])
       expect(help.stdout).toContain(`  ${name}`);
     expect(await run(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
   });

@@ -10,7 +10,7 @@ import { CallToolResultSchema } from '@modelcontextprotocol/sdk/types.js';
 import { getAddress, type Hex, parseAbiItem, parseEventLogs } from 'viem';
 import { expect, inject } from 'vitest';
 import * as z from 'zod';
-import { usdcAbi } from '../src/base/abi.ts';
+import { reputationRegistryAbi, usdcAbi } from '../src/base/abi.ts';
 import { sleep } from '../src/base/time.ts';
 import { createLocalClient } from '../src/localnet/chain.ts';
 import type { LocalWorker, WorkerOptions } from '../src/localnet/local-worker.ts';
@@ -377,6 +377,15 @@ export class Lab {
   balance(account: Hex = this.network.payer): Promise<bigint> {
     const { usdc } = this.network;
     return this.#chain.readContract({ address: usdc, abi: usdcAbi, functionName: 'balanceOf', args: [account] });
+  }
+
+  /** How many ratings of the payer an agent has. */
+  async countFeedback(agentId: bigint): Promise<number> {
+    const { reputationRegistry: address, payer } = this.network;
+    const args = [agentId, payer] as const;
+    return Number(
+      await this.#chain.readContract({ address, abi: reputationRegistryAbi, functionName: 'getLastIndex', args }),
+    );
   }
 
   /** Every transfer out of the payer's account, as the chain has it. */

@@ -5,6 +5,7 @@ export type FeedbackProblem =
   | 'not_finished'
   | 'not_settled'
   | 'no_identity'
+  | 'identity_unproven'
   | 'outcome_undecided'
   | 'wrong_payer'
   | 'own_agent'

@@ -1,18 +1,16 @@
 import { type Hex, isAddressEqual } from 'viem';
 import { buildExperimentUrl } from '../base/endpoint.ts';
 import { NotFoundError } from '../base/errors.ts';
-import { findRegistries } from '../base/registries.ts';
 import { isoTime } from '../base/time.ts';
-import { type AgentIdentity, nameChain, parseWorkerId } from '../discovery/agent-identity.ts';
+import type { AgentIdentity } from '../discovery/agent-identity.ts';
 import { type Experiment, loadExperiment } from '../experiment/experiment.ts';
 import { isFinal } from '../experiment/states.ts';
-import { RpcError } from '../net/rpc.ts';
-import { fetchTransfers, isTransactionHash } from '../net/transfers.ts';
 import { type Attempt, loadAttempt } from '../payment/attempt.ts';
 import type { FeedbackAbout } from '../payment/feedback-journal.ts';
 import { FEEDBACK_TAGS, type FeedbackCall } from '../payment/feedback-transaction.ts';
 import type { JournaledIntent } from '../payment/intent.ts';
 import { buildFeedbackFile } from '../provenance/feedback-file.ts';
+import { findAgent } from './feedback-agent.ts';
 import { FeedbackError } from './feedback-errors.ts';
 import { rateOutcome } from './feedback-rating.ts';
 import type { Services } from './services.ts';
@@ -40,7 +38,7 @@ interface PaidRun {
 export async function draftFeedback(services: Services, experimentId: string): Promise<DraftedFeedback> {
   const run = await loadPaidRun(services, experimentId);
   const { experiment, attempt, intent } = run;
-  const { agent, workerId, registry } = requireAgent(attempt);
+  const { agent, workerId, registry } = await findAgent(services, attempt, intent);
   await assertOwnKey(services, intent.payer);
   const rating = await rateOutcome(services.db, experiment);
   if (rating.kind === 'undecided') {
@@ -109,18 +107,6 @@ async function loadPaidRun({ db }: Services, experimentId: string): Promise<Paid
   return { experiment, attempt, intent };
 }
 
-/** The agent of a worker, in the registry that the reputation registry of its chain belongs to. */
-function requireAgent({ workerId, workerEndpoint }: Attempt) {
-  const agent = workerId === null ? null : parseWorkerId(workerId);
-  const registry = agent ? findRegistries(agent.chainId)?.identity : undefined;
-  if (agent && workerId !== null && registry?.toLowerCase() === agent.registry) return { agent, workerId, registry };
-  throw new FeedbackError(
-    'no_identity',
-    `The worker ${workerEndpoint} of this experiment is not known as an agent of an ERC-8004 registry of ours.`,
-    'Only workers that discover_workers finds with an agent_id can be rated.',
-  );
-}
-
 /** The registry takes the word of whoever pays the gas: from another key than the payer's, the payment proves nothing. */
 async function assertOwnKey({ desk }: Services, payer: Hex): Promise<void> {
   if (desk.walletKind === null) return;
@@ -137,24 +123,25 @@ type PaymentProof =
   | { readonly isProven: true; readonly tx: Hex }
   | { readonly isProven: false; readonly because: string };
 
-/** Makes sure that the chain has the payment before it is written down as proof (erc8004.md section 8). */
-async function provePayment({ openRpc }: Services, { attempt, intent }: PaidRun): Promise<PaymentProof> {
-  const no = (because: string): PaymentProof => ({ isProven: false, because });
-  const tx = attempt.paymentTx ?? attempt.claimedTx;
-  if (tx === null || !isTransactionHash(tx)) return no('the transaction of the payment is not known');
-  const { chain, payer, payTo, valueAtomic } = intent;
-  const rpc = await openRpc(chain.chainId);
-  if (!rpc) return no(`there is no usable JSON-RPC for ${chain.name}`);
-  try {
-    const transfers = await fetchTransfers(rpc.request, chain.asset.address, tx);
-    if (transfers === 'absent') return no(`the node of ${nameChain(chain.chainId)} does not know the transaction`);
-    if (transfers === 'failed') return no('the transaction did not succeed');
-    const isPaid = transfers.some(
-      ({ from, to, value }) => isAddressEqual(from, payer) && isAddressEqual(to, payTo) && value >= valueAtomic,
-    );
-    return isPaid ? { isProven: true, tx } : no('the transaction does not hold the payment');
-  } catch (error) {
-    if (!(error instanceof RpcError)) throw error;
-    return no(`the node of ${nameChain(chain.chainId)} does not answer`);
+/**
+ * Makes sure that the chain has this very payment, by its nonce, before it is written down as proof (erc8004.md section
+ * 8): another payment to the same worker proves another experiment.
+ */
+async function provePayment({ desk }: Services, { attempt, intent }: PaidRun): Promise<PaymentProof> {
+  const { name } = intent.chain;
+  const state = await desk.fetchState({ ...attempt, claimedTx: attempt.paymentTx ?? attempt.claimedTx });
+  switch (state.kind) {
+    case 'settled':
+      return { isProven: true, tx: state.tx };
+    case 'used':
+      return { isProven: false, because: `the node of ${name} cannot name the transaction of the payment` };
+    case 'unverifiable':
+      return { isProven: false, because: `the transaction cannot be checked, since no node of ${name} answers` };
+    case 'live':
+    case 'expired':
+    case 'cancelled':
+      return { isProven: false, because: `the node of ${name} knows no transaction that made the payment` };
+    default:
+      return state satisfies never;
   }
 }

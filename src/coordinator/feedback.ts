@@ -1,8 +1,5 @@
-import { isAddressEqual } from 'viem';
 import { sleep } from '../base/time.ts';
 import { nameChain } from '../discovery/agent-identity.ts';
-import { findRegistryPlace } from '../discovery/registries.ts';
-import { RegistryCalls } from '../discovery/registry-calls.ts';
 import { FeedbackChain, type GasOffer } from '../payment/feedback-chain.ts';
 import {
   dropFeedback,
@@ -17,6 +14,7 @@ import { type FeedbackPlan, findPlanProblem, maxFeeWei } from '../payment/feedba
 import { assertNotFrozen } from '../payment/freeze.ts';
 import { findNativeCoin, formatCoin } from '../payment/native-coin.ts';
 import { NoWalletError } from '../payment/payment-errors.ts';
+import { noRpc } from './feedback-agent.ts';
 import { FeedbackError } from './feedback-errors.ts';
 import { type DraftedFeedback, draftFeedback } from './feedback-plan.ts';
 import { type FeedbackView, viewFeedback } from './feedback-view.ts';
@@ -25,7 +23,6 @@ import type { Services } from './services.ts';
 /** How long a sent transaction is waited for, in milliseconds; afterwards the same command goes on with it. */
 const WAIT_MS = 30_000;
 const POLL_MS = 250;
-const REGISTRY_DEADLINE_MS = 10_000;
 
 /**
  * Rates the worker of a paid experiment in the ERC-8004 reputation registry, once. Without `send` it shows what would be
@@ -54,7 +51,6 @@ async function planTransaction(
 ): Promise<{ plan: FeedbackPlan; chain: FeedbackChain }> {
   const { agent, client, call } = draft;
   const chain = await openFeedbackChain(services, agent.chainId);
-  await assertNotOwnWallet(services, draft);
   const offer = await chain.tryFeedback(client, call);
   if (typeof offer === 'string') throw explainRefusal(offer, draft);
   const nonce = await chain.fetchNextNonce(client);
@@ -67,23 +63,7 @@ async function planTransaction(
 async function openFeedbackChain({ openRpc }: Services, chainId: number): Promise<FeedbackChain> {
   const rpc = await openRpc(chainId);
   if (rpc) return new FeedbackChain(rpc, chainId);
-  throw new FeedbackError(
-    'no_rpc',
-    `There is no usable JSON-RPC for ${nameChain(chainId)}, the chain of the worker's registry.`,
-    'Set ERPC_URL to a node that serves this chain.',
-  );
-}
-
-/** The registry refuses owners, but lets the holder of the agent's wallet rate. */
-async function assertNotOwnWallet({ openRpc }: Services, draft: DraftedFeedback): Promise<void> {
-  const { agent, client } = draft;
-  const [place, rpc] = [findRegistryPlace(agent.chainId), await openRpc(agent.chainId)];
-  if (!place || !rpc) return;
-  const signal = AbortSignal.timeout(REGISTRY_DEADLINE_MS);
-  await new RegistryCalls(rpc, place).readTokens([agent.agentId], { withUri: false, signal }, (_id, token) => {
-    if (token.kind === 'found' && token.wallet && isAddressEqual(token.wallet, client))
-      throw explainRefusal('own_agent', draft);
-  });
+  throw noRpc(chainId);
 }
 
 function explainRefusal(

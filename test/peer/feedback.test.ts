@@ -28,8 +28,16 @@ beforeAll(async () => {
   lab = await PeerLab.open();
 });
 
+/** A worker that is paid to the account which owns every agent here. */
+async function startWorker(): Promise<HostileWorker> {
+  const started = await lab.worker();
+  const [, payTo] = await lab.client.getAddresses();
+  started.offer = { payTo };
+  return started;
+}
+
 beforeEach(async () => {
-  worker = await lab.worker();
+  worker = await startWorker();
   house = await lab.house();
 });
 
@@ -54,8 +62,8 @@ async function identify(agentId: bigint, id: string, at = house): Promise<void> 
 /** A paid experiment of a worker that is an agent of the registry. */
 async function runPaid(at = house): Promise<{ id: string; agentId: bigint; owner: Hex }> {
   scripts += 1;
-  const view = await at.run(worker, { train_py: `${SCRIPT}# ${scripts}\n` });
   const { agentId, owner } = await lab.network.registerAgent('data:,', 0);
+  const view = await at.run(worker, { train_py: `${SCRIPT}# ${scripts}\n` });
   await identify(agentId, view.experiment_id, at);
   return { id: view.experiment_id, agentId, owner };
 }
@@ -80,7 +88,7 @@ async function withoutSending<T>(action: () => Promise<T>): Promise<T> {
 
 describe('a dry run', () => {
   it('shows the whole transaction and the file, and sends nothing', async () => {
-    const { id, agentId } = await runPaid();
+    const { id, agentId, owner } = await runPaid();
     const [attempt] = await house.attempts(id);
     const view = await withoutSending(() => giveFeedback(house.services, id, false));
     expect(view).toMatchObject({
@@ -110,7 +118,7 @@ describe('a dry run', () => {
       endpoint: `${worker.endpoint}/experiment`,
       proofOfPayment: {
         fromAddress: lab.network.payer,
-        toAddress: worker.payTo,
+        toAddress: owner,
         chainId: String(CHAIN_ID),
         txHash: attempt?.paymentTx,
       },
@@ -126,30 +134,25 @@ describe('a dry run', () => {
     expect(await rowsOf(agentId)).toEqual([]);
   });
 
-  it('leaves out a proof that the chain does not have, and says so', async () => {
+  it('proves this very payment and no other one, and leaves the proof out where the chain cannot tell', async () => {
     const { id } = await runPaid();
-    const { agentId } = await lab.network.registerAgent('data:,', 0);
-    await identify(agentId, id);
-    const change = (payment_tx: string | null) =>
-      house.services.db
-        .updateTable('attempts')
-        .set({ payment_tx, claimed_tx: null })
-        .where('experiment_id', '=', id)
-        .execute();
-    for (const tx of [null, `0x${'12'.repeat(32)}`, 'no hash']) {
-      await change(tx);
+    const other = await runPaid();
+    const [[attempt], [foreign]] = [await house.attempts(id), await house.attempts(other.id)];
+    expect(foreign?.paymentTx).not.toBe(attempt?.paymentTx);
+    // Paid by the same account to the same one, as much, and for something else.
+    for (const payment_tx of [foreign?.paymentTx ?? null, `0x${'12'.repeat(32)}`, 'no hash', null]) {
+      const change = { payment_tx, claimed_tx: null };
+      await house.services.db.updateTable('attempts').set(change).where('experiment_id', '=', id).execute();
       const view = await giveFeedback(house.services, id, false);
-      expect(view).toMatchObject({ proof_of_payment: false, proof_problem: expect.stringMatching(/transaction/) });
-      expect(view.file).not.toHaveProperty('proofOfPayment');
+      expect(view).toMatchObject({ proof_of_payment: true, file: { proofOfPayment: { txHash: attempt?.paymentTx } } });
     }
-    // A transaction that exists, and is another payment.
-    const other = await house.run(worker, { train_py: 'print("val_bpb: 1.6")\n', worker: worker.endpoint });
-    const elsewhere = await lab.worker();
-    const foreign = await (await lab.house()).run(elsewhere);
-    expect(other.payment_tx).not.toBe(foreign.payment_tx);
-    await change(foreign.payment_tx ?? null);
+    const { desk } = house.services;
+    const fetchState = desk.fetchState.bind(desk);
+    desk.fetchState = async () => ({ kind: 'unverifiable' });
     const view = await giveFeedback(house.services, id, false);
-    expect(view.proof_problem).toBe('the transaction does not hold the payment');
+    expect(view).toMatchObject({ proof_of_payment: false, proof_problem: expect.stringMatching(/transaction/) });
+    expect(view.file).not.toHaveProperty('proofOfPayment');
+    desk.fetchState = fetchState;
   });
 });
 
@@ -175,7 +178,7 @@ describe('feedback', () => {
     const { http, openRpc } = house.services;
     const deps = { http, openRpc, gate: new HostGate(), ipfsGateways: [], trustedReviewers: [] };
     const agent = { chainId: CHAIN_ID, registry: canonicalAddresses.identity.toLowerCase(), agentId: String(agentId) };
-    const subject = { agent, payees: [worker.payTo], ours: [] };
+    const subject = { agent, payees: [], ours: [] };
     const { signal } = new AbortController();
     const read = await readReputation(deps, subject, NO_PROGRESS, signal);
     expect(read?.reputation).toMatchObject({ paid: { count: 1, score: 100 }, others: null });
@@ -306,6 +309,12 @@ describe('feedback is refused', () => {
     expect(await refused(open)).toBe('not_settled');
   });
 
+  it('about an agent that only says that it is the worker', async () => {
+    worker.offer = {};
+    const { id } = await runPaid();
+    expect(await refused(id)).toBe('identity_unproven');
+  });
+
   it('about an agent that does not exist or is our own, by its owner or its wallet', async () => {
     const { id } = await runPaid();
     await identify(999_999n, id);
@@ -368,7 +377,7 @@ describe('the rating', () => {
     const because = 'the run was paid and its result never came';
     expect(await ratingOf(id)).toMatchObject({ rating: 0, because, proof_of_payment: true });
     expect((await ratingOf(id)).file).not.toHaveProperty('experiment.valBpb');
-    const useless = await lab.worker();
+    const useless = await startWorker();
     useless.answers = {
       paid: async (exchange) => {
         const receipt = await exchange.settle();
@@ -413,7 +422,7 @@ describe('the rating', () => {
     const { agentId } = await lab.network.registerAgent('data:,', 0);
     await identify(agentId, failed.experiment_id);
     expect(await refusalOf(giveFeedback(house.services, failed.experiment_id, true))).toBe('outcome_undecided');
-    const good = await lab.worker();
+    const good = await startWorker();
     const second = await lab.house({ dataDir: house.services.config.dataDir });
     const ran = await second.run(good);
     expect(ran.state).toBe('published');
