@@ -1,56 +1,89 @@
-import type { Db } from '../store/database.ts';
-import { estimateSigma, type Reference } from './judge.ts';
+import { findTask } from '../experiment/task.ts';
+import type { Task } from '../experiment/task-schema.ts';
+import { loadSource } from '../provenance/sources.ts';
+import type { Db, Trx } from '../store/database.ts';
+import { decideTitle, estimateFrom, gatherEvidence } from './confirm.ts';
+import { loadScoredRuns, mean, type ScoredRun } from './evidence.ts';
+import type { Champion } from './judge.ts';
+import { estimateNoise } from './noise.ts';
+import { loadTitles, passTitle, type Title } from './titles.ts';
 
-/** Verdicts whose run may be compared with. */
-const HOLDS_TITLE = ['BASELINE', 'KEEP', 'KEEP-SIMPLER'];
+/** The task of a lineage. */
+export async function loadTask(db: Db, rootHash: string): Promise<Task> {
+  return findTask((await loadSource(db, rootHash)) ?? '');
+}
 
-/** The best judged run of a lineage: provisional, since one run is a draw of luck. */
-export async function loadChampion(db: Db, rootHash: string, loopId: string | null): Promise<Reference | null> {
-  let query = db
-    .selectFrom('experiments')
-    .innerJoin('sources', 'sources.train_hash', 'experiments.train_hash')
-    .select(['experiments.experiment_id', 'experiments.variant_hash', 'experiments.val_bpb', 'sources.source'])
-    .where('experiments.root_hash', '=', rootHash)
-    .where('experiments.val_bpb', 'is not', null)
-    .where('experiments.verdict', 'in', HOLDS_TITLE);
-  if (loopId !== null) query = query.where('experiments.loop_id', '=', loopId);
-  const row = await query.orderBy('experiments.val_bpb').orderBy('experiments.created_at').executeTakeFirst();
-  if (row?.val_bpb == null) return null;
-  const scores = await loadScores(db, rootHash, row.variant_hash);
+/**
+ * The champion of a loop, or of everything that ran of a script: a confirmed one before others.
+ * @param loopId null: over all loops and the experiments outside them
+ */
+export async function loadChampion(db: Db, rootHash: string, loopId: string | null): Promise<Champion | null> {
+  const titles = await loadTitles(db, loopId === null ? { rootHash } : { scope: loopId });
+  if (titles.length === 0) return null;
+  const [runs, task] = await Promise.all([loadScoredRuns(db, { rootHash }), loadTask(db, rootHash)]);
+  return findChampion(titles, runs, task);
+}
+
+/** The best of the holders of these titles, those that are verified first. */
+export function findChampion(titles: readonly Title[], runs: readonly ScoredRun[], task: Task): Champion | null {
+  const holders = new Map(titles.toSorted((a, b) => a.seq - b.seq).map((title) => [title.scope, title]));
+  const champions = [...holders.values()].flatMap((title) => {
+    const selecting = runs.find(({ experimentId }) => experimentId === title.experimentId);
+    return selecting ? [describeChampion(title, selecting, runs, task)] : [];
+  });
+  const isBetter = (a: Champion, b: Champion) =>
+    Number(b.verified) - Number(a.verified) || a.valBpb - b.valBpb || (a.experimentId < b.experimentId ? -1 : 1);
+  return champions.toSorted(isBetter)[0] ?? null;
+}
+
+function describeChampion(title: Title, selecting: ScoredRun, runs: readonly ScoredRun[], task: Task): Champion {
+  const evidence = estimateFrom(gatherEvidence(selecting, runs, task));
   return {
-    experimentId: row.experiment_id,
-    valBpb: scores.reduce((sum, score) => sum + score, 0) / scores.length,
-    runs: scores.length,
-    sourceLines: countLines(row.source),
+    experimentId: title.experimentId,
+    valBpb: mean(evidence.map(({ valBpb }) => valBpb)),
+    runs: evidence.length,
+    sourceLines: selecting.lines,
+    verified: title.verified,
+    trainHash: selecting.trainHash,
+    variantHash: selecting.variantHash,
+    family: selecting.family,
+    evidence,
   };
 }
 
-/** Valid scores of one variant. */
-export async function loadScores(db: Db, rootHash: string, variantHash: string): Promise<number[]> {
-  const rows = await db
-    .selectFrom('experiments')
-    .select('val_bpb')
-    .where('root_hash', '=', rootHash)
-    .where('variant_hash', '=', variantHash)
-    .where('verdict', 'not in', ['FAILED', 'INVALID', 'SUSPECT'])
-    .execute();
-  return rows.flatMap(({ val_bpb }) => (val_bpb === null ? [] : [val_bpb]));
+/** No single run passes a title on more often. */
+const MAX_CHANGES = 4;
+
+/**
+ * Brings the title of a scope up to date with its runs, in the transaction that changed them.
+ * @param unconfirmable runs whose variant nobody else can confirm
+ */
+export async function settleTitle(
+  trx: Trx,
+  place: { readonly loopId: string | null; readonly rootHash: string },
+  task: Task,
+  unconfirmable: ReadonlySet<string>,
+  nowMs: number,
+): Promise<void> {
+  const scope = place.loopId ?? place.rootHash;
+  const runs = await loadScoredRuns(trx, { rootHash: place.rootHash });
+  for (let changes = 0; changes < MAX_CHANGES; changes += 1) {
+    const titles = await loadTitles(trx, { scope });
+    const change = decideTitle({ task, loopId: place.loopId, runs, titles, unconfirmable });
+    if (!change) return;
+    if (!(await passTitle(trx, { scope, rootHash: place.rootHash }, titles.at(-1)?.seq ?? 0, change, nowMs))) return;
+  }
 }
 
-/** Noise of one run of a lineage, from its repeats. */
+/** Noise of one run between variants of a lineage, in bits per byte: what gains are judged by. */
 export async function loadSigma(db: Db, rootHash: string): Promise<number> {
-  const rows = await db
-    .selectFrom('experiments')
-    .select(['variant_hash', 'val_bpb'])
-    .where('root_hash', '=', rootHash)
-    .where('val_bpb', 'is not', null)
-    .where('verdict', 'not in', ['FAILED', 'INVALID', 'SUSPECT'])
-    .execute();
-  const groups = new Map<string, number[]>();
-  for (const { variant_hash, val_bpb } of rows) {
-    if (val_bpb !== null) groups.set(variant_hash, [...(groups.get(variant_hash) ?? []), val_bpb]);
-  }
-  return estimateSigma([...groups.values()].filter((group) => group.length > 1));
+  const [runs, task] = await Promise.all([loadScoredRuns(db, { rootHash }), loadTask(db, rootHash)]);
+  const [newest] = runs.toReversed();
+  const tier = newest?.tier;
+  return estimateNoise(
+    runs.filter((run) => run.tier === tier),
+    task.noisePrior,
+  ).variant;
 }
 
 /** Lines that hold code: what "simpler" is measured by. */

@@ -1,14 +1,11 @@
-import { countLines, loadChampion, loadScores, loadSigma } from '../campaign/champion.ts';
-import { judgeRun } from '../campaign/judge.ts';
 import { loadLoop } from '../campaign/loop.ts';
 import { loadOwnRecords } from '../campaign/own-record.ts';
+import { ruleOn } from '../campaign/ruling.ts';
 import { chooseWorker } from '../campaign/worker-choice.ts';
 import type { DriverPorts, Patience, WorkerPick } from '../experiment/drive.ts';
-import type { Experiment, Judgement } from '../experiment/experiment.ts';
+import type { Experiment } from '../experiment/experiment.ts';
 import { loadTakenWorkers } from '../experiment/leases.ts';
 import type { Caps } from '../payment/budget.ts';
-import { loadSource } from '../provenance/sources.ts';
-import type { RunResult } from '../worker/result.ts';
 import type { Services } from './services.ts';
 
 const PRICE_DEADLINE_MS = 3_000;
@@ -26,7 +23,7 @@ export function createPorts(services: Services, patience: Patience): DriverPorts
     patience,
     maxOverlap: config.maxOverlap,
     chooseWorker: (experiment) => pickWorker(services, experiment),
-    judge: (experiment, result) => judge(services, experiment, result),
+    judge: (experiment, result, wallSeconds) => ruleOn(db, experiment, result, wallSeconds, clock.nowMs()),
     capsOf: (experiment) => loadCaps(services, experiment),
   };
 }
@@ -47,16 +44,6 @@ async function pickWorker(services: Services, experiment: Experiment): Promise<W
     preferred: loop?.settings.prefer ?? null,
     fetchPrices: (endpoints) => prices.fetch(endpoints, PRICE_DEADLINE_MS),
   });
-}
-
-async function judge({ db }: Services, experiment: Experiment, result: RunResult): Promise<Judgement> {
-  const [champion, sigma, scores, source] = await Promise.all([
-    loadChampion(db, experiment.rootHash, experiment.loopId),
-    loadSigma(db, experiment.rootHash),
-    loadScores(db, experiment.rootHash, experiment.variantHash),
-    loadSource(db, experiment.trainHash),
-  ]);
-  return judgeRun(result, countLines(source ?? ''), scores.length + 1, champion, sigma);
 }
 
 async function loadCaps({ db, desk }: Services, experiment: Experiment): Promise<Caps> {

@@ -33,6 +33,13 @@ export interface Patience {
 
 export const DEFAULT_PATIENCE: Patience = { pollMs: 1_000, busyMs: 20_000, queueMs: 15 * 60_000, lostMs: 15 * 60_000 };
 
+/** A judgement with what follows from it. */
+export interface Ruling {
+  readonly judgement: Judgement;
+  /** Written in the same step as the judgement. */
+  readonly enact: (trx: Trx) => Promise<void>;
+}
+
 /** What the driver is given to work with. */
 export interface DriverPorts {
   readonly db: Db;
@@ -43,7 +50,8 @@ export interface DriverPorts {
   readonly maxOverlap: number;
   readonly patience: Patience;
   readonly chooseWorker: (experiment: Experiment) => Promise<WorkerPick>;
-  readonly judge: (experiment: Experiment, result: RunResult) => Promise<Judgement>;
+  /** @param wallSeconds between our sending and the answer; null when the answer came another way */
+  readonly judge: (experiment: Experiment, result: RunResult, wallSeconds: number | null) => Promise<Ruling>;
   /** Caps that hold for this experiment, its loop's included. */
   readonly capsOf: (experiment: Experiment) => Promise<Caps>;
 }

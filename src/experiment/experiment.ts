@@ -72,7 +72,13 @@ export const Judgement = z.object({
 });
 export type Judgement = z.infer<typeof Judgement>;
 
-export type Role = 'single' | 'baseline' | 'round';
+/**
+ * What a run is for. Those after `round` are extra runs of a loop, paid from its budget and counted apart: `retest` asks
+ * again where a score was too close to call, `confirmation` a would-be champion, `audit` whether a score was true,
+ * `canary` a worker that is to be trusted again. A worker cannot tell any of them from a round.
+ */
+export const ROLES = ['single', 'baseline', 'round', 'retest', 'confirmation', 'audit', 'canary'] as const;
+export type Role = (typeof ROLES)[number];
 
 /** One experiment as the store has it. */
 export interface Experiment {
@@ -97,6 +103,8 @@ export interface Experiment {
   readonly loopId: string | null;
   readonly role: Role;
   readonly round: number | null;
+  /** The experiment that an extra run repeats; null for others. */
+  readonly auditOf: string | null;
   readonly workerEndpoint: string | null;
   readonly workerId: string | null;
   /** Why this worker was chosen, one line. */
@@ -123,7 +131,7 @@ const Row = z.object({
   train_hash: Hash,
   variant_hash: Hash,
   root_hash: Hash,
-  role: z.enum(['single', 'baseline', 'round']),
+  role: z.enum(ROLES),
 });
 
 type ExperimentRow = NonNullable<Awaited<ReturnType<typeof selectExperiment>>>;
@@ -155,6 +163,7 @@ export function parseExperiment(row: ExperimentRow): Experiment {
     loopId: row.loop_id,
     role: checked.role,
     round: row.round,
+    auditOf: row.audit_of,
     workerEndpoint: row.worker_endpoint,
     workerId: row.worker_id,
     workerChoice: row.worker_choice,
@@ -177,7 +186,7 @@ export async function loadExperiment(db: Db | Trx, experimentId: string): Promis
 
 /** Loads experiments, newest first. */
 export async function loadExperiments(
-  db: Db,
+  db: Db | Trx,
   filter: { loopId?: string; rootHash?: string; isOpen?: boolean; limit: number; beforeMs?: number },
 ): Promise<Experiment[]> {
   let query = db.selectFrom('experiments').selectAll();

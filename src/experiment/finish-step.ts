@@ -14,28 +14,30 @@ export async function judgeStep(drive: Drive, experiment: Experiment): Promise<v
   const reply = await loadResultReply(db, experiment.experimentId, attempt.attempt);
   if (!reply) throw new TypeError(`${experiment.experimentId} has no filed answer`);
   const result = readResult(experiment, attempt, reply);
-  const judgement = await drive.ports.judge(experiment, result.run);
+  const { judgement, enact } = await drive.ports.judge(experiment, result.run, result.wallSeconds);
   const { status, returnCode, durationSeconds, metrics, untrustedNote, flags } = result.run;
-  await drive.advance('judged', {
+  const change = {
     result: {
       stored: { status, returnCode, durationSeconds, metrics, untrustedNote, flags: [...flags] },
       valBpb: result.run.valBpb,
     },
     judgement,
     reason: result.reason,
-  });
+  };
+  await drive.advance('judged', change, enact);
 }
 
 function readResult(
   experiment: Experiment,
   attempt: Attempt,
   reply: { body: Uint8Array; receivedAtMs: number },
-): { run: RunResult; reason: Reason | null } {
+): { run: RunResult; reason: Reason | null; wallSeconds: number | null } {
+  const wallSeconds = attempt.firstSentAtMs === null ? null : (reply.receivedAtMs - attempt.firstSentAtMs) / 1000;
   const run = parseRunResult(reply.body, {
     ...expectRun(experiment, attempt),
-    ...(attempt.firstSentAtMs === null ? {} : { wallSeconds: (reply.receivedAtMs - attempt.firstSentAtMs) / 1000 }),
+    ...(wallSeconds === null ? {} : { wallSeconds }),
   });
-  if (typeof run !== 'string') return { run, reason: explainRun(run) };
+  if (typeof run !== 'string') return { run, reason: explainRun(run), wallSeconds };
   const empty: RunResult = {
     status: 'unknown',
     returnCode: null,
@@ -47,6 +49,7 @@ function readResult(
   };
   return {
     run: empty,
+    wallSeconds,
     reason: { code: `result_${run}`, text: RESULT_WORDS[run], nextStep: 'Submit again to another worker.' },
   };
 }

@@ -42,7 +42,13 @@ export interface Draft {
   readonly idempotencyKey: string | null;
   readonly hypothesis: string | null;
   readonly agent: string | null;
-  readonly loop: { readonly loopId: string; readonly role: Role; readonly round: number | null } | null;
+  readonly loop: {
+    readonly loopId: string;
+    readonly role: Role;
+    readonly round: number | null;
+    /** The experiment that an extra run repeats. */
+    readonly auditOf?: string;
+  } | null;
 }
 
 /**
@@ -113,6 +119,7 @@ async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): 
       loop_id: draft.loop?.loopId ?? null,
       role: draft.loop?.role ?? 'single',
       round: draft.loop?.round ?? null,
+      audit_of: draft.loop?.auditOf ?? null,
       attempt: 0,
       lease_until: 0,
       epoch: 0,

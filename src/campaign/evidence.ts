@@ -1,0 +1,159 @@
+import * as z from 'zod';
+import { readJson } from '../base/json.ts';
+import { VERDICTS, type Verdict } from '../experiment/experiment.ts';
+import type { Db, Trx } from '../store/database.ts';
+import type { Party } from './party.ts';
+
+/** What a scored run is compared by; kept with its experiment. */
+export const Evidence = z.object({
+  /** Hash that all seeds of a program share. */
+  family: z.string(),
+  seed: z.string().nullable(),
+  /** Runs of different tiers are never compared. */
+  tier: z.string(),
+  /** The worker's word about the data; runs of different data are never compared. */
+  dataHash: z.string().nullable(),
+  /** Optimizer steps. */
+  steps: z.number().nullable(),
+  /** Lines of code: what "simpler" is measured by. */
+  lines: z.number(),
+});
+export type Evidence = z.infer<typeof Evidence>;
+
+/** A run with a score, whatever its verdict. */
+export interface ScoredRun extends Evidence, Party {
+  readonly experimentId: string;
+  readonly loopId: string | null;
+  readonly rootHash: string;
+  readonly trainHash: string;
+  readonly variantHash: string;
+  readonly role: string;
+  readonly auditOf: string | null;
+  readonly verdict: Verdict;
+  readonly valBpb: number;
+  /** Unix milliseconds. */
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+}
+
+/** Verdicts whose score may be compared with others. */
+const COUNTS: readonly Verdict[] = ['BASELINE', 'KEEP', 'KEEP-SIMPLER', 'RETEST', 'DISCARD'];
+
+/** Whether a run's score may be compared with others. */
+export function doesCount({ verdict }: { readonly verdict: Verdict }): boolean {
+  return COUNTS.includes(verdict);
+}
+
+/** Whether two runs were about the same thing under the same conditions. */
+export function isComparable(a: Pick<Evidence, 'tier' | 'dataHash'>, b: Pick<Evidence, 'tier' | 'dataHash'>): boolean {
+  return a.tier === b.tier && isSameData(a, b);
+}
+
+/** Whether two runs may have read the same data: what one of them does not say is no difference. */
+export function isSameData(a: Pick<Evidence, 'dataHash'>, b: Pick<Evidence, 'dataHash'>): boolean {
+  return a.dataHash === null || b.dataHash === null || a.dataHash === b.dataHash;
+}
+
+/** Loads runs with a score, oldest first: of one lineage, or the repeats: programs that several workers ran. */
+export async function loadScoredRuns(db: Db | Trx, filter: { rootHash: string } | 'repeats'): Promise<ScoredRun[]> {
+  const query = selectScored(db);
+  const wanted =
+    filter === 'repeats'
+      ? query.where('experiments.variant_hash', 'in', (eb) =>
+          eb
+            .selectFrom('experiments as others')
+            .select('others.variant_hash')
+            .where('others.val_bpb', 'is not', null)
+            .groupBy('others.variant_hash')
+            .having((having) => having.fn.count('others.worker_endpoint').distinct(), '>', 1),
+        )
+      : query.where('experiments.root_hash', '=', filter.rootHash);
+  const rows = await wanted.orderBy('experiments.created_at').orderBy('experiments.experiment_id').execute();
+  return rows.flatMap(toScoredRun);
+}
+
+function selectScored(db: Db | Trx) {
+  return db
+    .selectFrom('experiments')
+    .leftJoin('attempts', (join) =>
+      join
+        .onRef('attempts.experiment_id', '=', 'experiments.experiment_id')
+        .onRef('attempts.attempt', '=', 'experiments.attempt'),
+    )
+    .select([
+      'experiments.experiment_id',
+      'experiments.loop_id',
+      'experiments.root_hash',
+      'experiments.train_hash',
+      'experiments.variant_hash',
+      'experiments.role',
+      'experiments.audit_of',
+      'experiments.verdict',
+      'experiments.val_bpb',
+      'experiments.evidence',
+      'experiments.worker_endpoint',
+      'experiments.created_at',
+      'experiments.updated_at',
+      'attempts.pay_to',
+    ])
+    .where('experiments.val_bpb', 'is not', null)
+    .where('experiments.verdict', 'is not', null);
+}
+
+type Row = Awaited<ReturnType<ReturnType<typeof selectScored>['execute']>>[number];
+
+function toScoredRun(row: Row): ScoredRun[] {
+  const verdict = z.enum(VERDICTS).safeParse(row.verdict).data;
+  if (row.val_bpb === null || verdict === undefined) return [];
+  return [
+    {
+      ...(row.evidence === null ? plainEvidence(row.variant_hash) : readJson(Evidence, row.evidence)),
+      experimentId: row.experiment_id,
+      loopId: row.loop_id,
+      rootHash: row.root_hash,
+      trainHash: row.train_hash,
+      variantHash: row.variant_hash,
+      role: row.role,
+      auditOf: row.audit_of,
+      verdict,
+      valBpb: row.val_bpb,
+      endpoint: row.worker_endpoint ?? '',
+      payTo: row.pay_to,
+      createdAtMs: row.created_at,
+      updatedAtMs: row.updated_at,
+    },
+  ];
+}
+
+/** A run of which nothing but its score was kept: comparable with all others of its lineage. */
+function plainEvidence(variantHash: string): Evidence {
+  return { family: variantHash, seed: null, tier: ANY_TIER, dataHash: null, steps: null, lines: 0 };
+}
+
+/** The tier of workers of which nothing is known that parts them. */
+export const ANY_TIER = 'any';
+
+/** Groups by a key, in the order of first appearance. */
+export function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group) group.push(item);
+    else groups.set(key, [item]);
+  }
+  return [...groups.values()];
+}
+
+/** The value in the middle; of an even number the mean of both. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const [low = Number.NaN, high = Number.NaN] = [sorted[Math.ceil(middle) - 1], sorted[Math.floor(middle)]];
+  return (low + high) / 2;
+}
+
+/** Arithmetic mean; NaN of nothing. */
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

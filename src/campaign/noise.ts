@@ -1,0 +1,122 @@
+import type { Task } from '../experiment/task-schema.ts';
+import { doesCount, groupBy, mean, type ScoredRun } from './evidence.ts';
+
+export type NoisePrior = Task['noisePrior'];
+
+/** Noise of one run, in units of the metric (field.md section 4, rule 1). */
+export interface Noise {
+  /** Same source, same seed: what honest workers may differ by. Judges audits. */
+  readonly repeat: number;
+  /** Same idea, other seeds, at least the repeat noise: what a change of code differs by without being better. */
+  readonly variant: number;
+  /** Repeats that were seen, beyond the first run of each group. */
+  readonly repeats: number;
+}
+
+/** Two scores of the same program that lie farther apart, in σ of their difference, contradict each other. */
+export const CONTRADICTION_Z = 4;
+
+/**
+ * Noise of one run, pooled over repeats of the same thing; never from the spread of different variants.
+ * @param groups scores of each thing that ran more than once; shorter ones tell nothing
+ */
+export function poolSigma(groups: readonly (readonly number[])[], prior: NoisePrior): number {
+  let squares = prior.weight * prior.sigma ** 2;
+  let degrees = prior.weight;
+  for (const group of groups) {
+    if (group.length < 2) continue;
+    const center = mean(group);
+    for (const score of group) squares += (score - center) ** 2;
+    degrees += group.length - 1;
+  }
+  return Math.sqrt(squares / degrees);
+}
+
+/** Runs that say the same as most, and those that do not. */
+export interface Split {
+  readonly agreeing: readonly ScoredRun[];
+  readonly odd: readonly ScoredRun[];
+  /** Whether as many say one thing as another: somebody is wrong, and it is not known who. */
+  readonly isOpen: boolean;
+}
+
+/**
+ * Parts repeats of one program into the largest set of scores that fit together and the rest. Each worker has one
+ * voice, however often it ran. Where three workers or more say three different things, none is odd: that is noise.
+ * @param sigma repeat noise of one run
+ */
+export function splitRepeats(runs: readonly ScoredRun[], sigma: number): Split {
+  const limit = CONTRADICTION_Z * Math.SQRT2 * sigma;
+  const near = (run: ScoredRun) => runs.filter(({ valBpb }) => Math.abs(valBpb - run.valBpb) <= limit);
+  const voices = (some: readonly ScoredRun[]) => new Set(some.map(({ endpoint }) => endpoint)).size;
+  const all = voices(runs);
+  if (all < 2 || runs.every((run) => near(run).length === runs.length))
+    return { agreeing: runs, odd: [], isOpen: false };
+  const circles = runs.map(near).toSorted((a, b) => voices(b) - voices(a));
+  const agreeing = circles[0] ?? [];
+  const most = voices(agreeing);
+  if (most === 1 && all > 2) return { agreeing: runs, odd: [], isOpen: false };
+  const odd = runs.filter((run) => !agreeing.includes(run));
+  return { agreeing, odd, isOpen: voices(odd) >= most };
+}
+
+/**
+ * Estimates the noise of a lineage on one tier from its repeats. A score that a liar gave would widen it: what
+ * contradicts the others of its group is left out.
+ */
+export function estimateNoise(runs: readonly ScoredRun[], prior: NoisePrior): Noise {
+  const counting = runs.filter(doesCount);
+  const repeated = groupBy(counting, ({ variantHash, tier, dataHash }) => `${variantHash} ${tier} ${dataHash}`);
+  // What one worker says twice is its noise, whatever it is; by that the words of different workers are compared.
+  const own = repeated.flatMap((group) => groupBy(group, ({ endpoint }) => endpoint)).map(toScores);
+  const base = poolSigma(own, prior);
+  const agreed = repeated
+    .map((group) => splitRepeats(group, base))
+    .filter(({ isOpen }) => !isOpen)
+    .map(({ agreeing }) => toScores(agreeing));
+  const repeat = poolSigma(agreed, prior);
+  const seeded = groupBy(
+    counting.filter(({ seed }) => seed !== null),
+    ({ family, tier, dataHash }) => `${family} ${tier} ${dataHash}`,
+  ).map((group) => groupBy(group, ({ seed }) => seed ?? '').map((same) => mean(toScores(same))));
+  return {
+    repeat,
+    variant: Math.max(poolSigma(seeded, prior), countRepeats(agreed) > 0 ? repeat : 0),
+    repeats: countRepeats(agreed) + countRepeats(seeded),
+  };
+}
+
+function toScores(runs: readonly ScoredRun[]): number[] {
+  return runs.map(({ valBpb }) => valBpb);
+}
+
+function countRepeats(groups: readonly (readonly number[])[]): number {
+  return groups.reduce((sum, group) => sum + group.length - 1, 0);
+}
+
+/** What the best of n draws of pure noise lies below their mean, in σ: measured points of field.md section 4, rule 7. */
+const LUCK = [
+  [1, 0],
+  [2, 0.564],
+  [3, 0.846],
+  [5, 1.163],
+  [10, 1.54],
+  [30, 2.04],
+  [100, 2.51],
+  [300, 2.88],
+  [1000, 3.24],
+] as const;
+
+/**
+ * The gain over the baseline that mere luck would give after so many runs, in σ of one run. Between the points on the
+ * logarithm of n; beyond them it grows as slowly as between the last two.
+ */
+export function expectLuck(runs: number): number {
+  const n = Math.max(1, runs);
+  let index = LUCK.findIndex(([at]) => at >= n);
+  if (index === 0) return 0;
+  if (index === -1) index = LUCK.length - 1;
+  const [low, high] = [LUCK[index - 1] ?? LUCK[0], LUCK[index] ?? LUCK[0]];
+  const share = Math.log(n / low[0]) / Math.log(high[0] / low[0]);
+  return low[1] + share * (high[1] - low[1]);
+}

@@ -1,0 +1,116 @@
+import { type Experiment, type Judgement, loadExperiments } from '../experiment/experiment.ts';
+import type { Task } from '../experiment/task-schema.ts';
+import { loadAttempt } from '../payment/attempt.ts';
+import { loadSource } from '../provenance/sources.ts';
+import type { Db, Trx } from '../store/database.ts';
+import type { RunResult } from '../worker/result.ts';
+import { countLines, loadChampion, loadTask, settleTitle } from './champion.ts';
+import { gatherEvidence } from './confirm.ts';
+import { doesCount, type Evidence, isComparable, loadScoredRuns, type ScoredRun } from './evidence.ts';
+import { findUnconfirmable } from './extras.ts';
+import { judgeRun } from './judge.ts';
+import { estimateNoise } from './noise.ts';
+import { readTokensPerStep } from './plausibility.ts';
+import { partFromSeed } from './seed.ts';
+import { findTier } from './tier.ts';
+
+/** More than one loop ever has. */
+const MAX_RUNS = 10_000;
+const DATA_HASH = /^(?:sha256:)?([0-9a-f]{8,64})$/;
+
+/**
+ * Judges a run against everything that the store knows of its lineage.
+ * @param wallSeconds between our sending and the answer; null when the answer came another way
+ * @returns the judgement, and what is to be written in the same step: evidence and titles
+ */
+export async function ruleOn(
+  db: Db,
+  experiment: Experiment,
+  run: RunResult,
+  wallSeconds: number | null,
+  nowMs: number,
+): Promise<{ judgement: Judgement; enact: (trx: Trx) => Promise<void> }> {
+  const { rootHash, experimentId } = experiment;
+  const [task, source = '', champion, all, attempt] = await Promise.all([
+    loadTask(db, rootHash),
+    loadSource(db, experiment.trainHash),
+    loadChampion(db, rootHash, experiment.loopId),
+    loadScoredRuns(db, { rootHash }),
+    loadAttempt(db, experimentId, experiment.attempt),
+  ]);
+  const runs = all.filter((other) => other.experimentId !== experimentId);
+  const worker = { endpoint: experiment.workerEndpoint ?? '', payTo: attempt?.payment?.intent.payTo ?? null };
+  const evidence = readEvidence(experiment, source, run, task, runs);
+  const judgement = judgeRun({
+    task,
+    run,
+    worker,
+    evidence,
+    trainHash: experiment.trainHash,
+    variantHash: experiment.variantHash,
+    wallSeconds,
+    tokensPerStep: readTokensPerStep(source, experiment.config),
+    sourceLines: evidence.lines,
+    runs,
+    earlier: findEarlier(experiment, evidence, runs, task),
+    isConfirmation: experiment.role === 'confirmation',
+    noise: estimateNoise(
+      runs.filter(({ tier }) => tier === evidence.tier),
+      task.noisePrior,
+    ),
+    champion,
+  });
+  const enact = async (trx: Trx) => {
+    if (run.valBpb === null) return;
+    await trx
+      .updateTable('experiments')
+      .set({ evidence: JSON.stringify(evidence) })
+      .where('experiment_id', '=', experimentId)
+      .execute();
+    await settleScope(trx, experiment, task, nowMs);
+  };
+  return { judgement, enact };
+}
+
+/** Brings the title of a loop, or of a lineage outside loops, up to date in the transaction that changed its runs. */
+export async function settleScope(
+  trx: Trx,
+  { loopId, rootHash }: Pick<Experiment, 'loopId' | 'rootHash'>,
+  task: Task,
+  nowMs: number,
+): Promise<void> {
+  const experiments = loopId === null ? [] : await loadExperiments(trx, { loopId, limit: MAX_RUNS });
+  const unconfirmable = findUnconfirmable(experiments, await loadScoredRuns(trx, { rootHash }));
+  await settleTitle(trx, { loopId, rootHash }, task, unconfirmable, nowMs);
+}
+
+function readEvidence(
+  { config, workerEndpoint }: Experiment,
+  source: string,
+  run: RunResult,
+  task: Task,
+  runs: readonly ScoredRun[],
+): Evidence {
+  const { num_steps: steps, data_sha256: dataHash } = run.metrics ?? {};
+  return {
+    ...partFromSeed({ source, config }, task.seedKnob),
+    tier: findTier(run.metrics, workerEndpoint ?? '', runs),
+    dataHash: DATA_HASH.exec(String(dataHash ?? ''))?.[1] ?? null,
+    steps: typeof steps === 'number' && steps > 0 ? steps : null,
+    lines: countLines(source),
+  };
+}
+
+/** Runs that count together with this one; the run that selected a would-be champion does not count in its favour. */
+function findEarlier(
+  { role, auditOf }: Experiment,
+  evidence: Evidence,
+  runs: readonly ScoredRun[],
+  task: Task,
+): readonly ScoredRun[] {
+  const selecting = role === 'confirmation' ? runs.find(({ experimentId }) => experimentId === auditOf) : undefined;
+  const same = selecting
+    ? gatherEvidence(selecting, runs, task).fresh
+    : runs.filter((run) => run.family === evidence.family && doesCount(run));
+  return same.filter((run) => isComparable(run, evidence));
+}
