@@ -120,6 +120,12 @@ export class ReputationLab {
     await this.mined(await this.client.sendTransaction({ account, to: canonicalAddresses.reputation, data }));
   }
 
+  async revoke(account: Hex, agentId: bigint, index: bigint): Promise<void> {
+    const args = [agentId, index] as const;
+    const data = encodeFunctionData({ abi: reputationRegistryAbi, functionName: 'revokeFeedback', args });
+    await this.mined(await this.client.sendTransaction({ account, to: canonicalAddresses.reputation, data }));
+  }
+
   /** Many ratings of one client, which is a contract that anybody can call. */
   async rateInBulk(agentId: bigint, count: number, rating: Rating): Promise<Hex> {
     const call = { target: canonicalAddresses.reputation, callData: this.encode(agentId, rating) };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type Hex, keccak256 } from 'viem';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { silentLog } from '../src/base/log.ts';
+import type { AgentIdentity } from '../src/discovery/agent-identity.ts';
 import { NO_PROGRESS, readReputation } from '../src/discovery/reputation.ts';
 import { ReputationBook } from '../src/discovery/reputation-book.ts';
 import { canonicalAddresses } from '../src/localnet/contracts.ts';
@@ -72,6 +73,8 @@ describe('a reputation', () => {
     if (!a || !wallet || !us || !payee) throw new Error('unreachable');
     await lab.rate(a, agentId, { value: 10n ** 38n });
     await lab.rate(a, agentId, { value: -1n });
+    await lab.rate(a, agentId, { value: 50n });
+    await lab.revoke(a, agentId, 3n);
     await lab.rate(us, agentId, { value: 0n });
     await lab.rate(payee, agentId, { value: 100n });
     expect(await reputationOf(agentId, lab.deps(), { ours: [us], payees: [payee] })).toBeNull();
@@ -290,6 +293,8 @@ describe('a flood of ratings', () => {
 });
 
 describe('the book of reputations', () => {
+  const describe = async (agent: AgentIdentity) => ({ agent, payees: [], ours: [] });
+
   it('reads in the background, keeps what it read for other processes, and knows its age', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'autoresearch-reputation-'));
     const db = await openDatabase(folder);
@@ -309,25 +314,25 @@ describe('the book of reputations', () => {
     const open = (trustedReviewers: readonly string[] = []) => {
       const clock = { nowMs: () => nowMs };
       const deps = lab.deps({ openRpc, trustedReviewers });
-      const book = new ReputationBook({ ...deps, cache: createCache(db), clock, log: silentLog });
+      const book = new ReputationBook({ ...deps, describe, cache: createCache(db), clock, log: silentLog });
       onTestFinished(() => book.close());
       return book;
     };
     const subject = lab.subject(agentId);
     const book = open();
     expect(await book.peek(subject.agent)).toBeUndefined();
-    await book.refresh([subject, subject], 20_000);
+    await book.refresh([subject.agent, subject.agent], 20_000);
     const reputation = { trusted: null, paid: { count: 1 }, others: { count: 1, score: 0 } };
     expect(await book.peek(subject.agent)).toMatchObject({ reputation, ageSeconds: 0 });
     const before = opened;
     nowMs += 5 * 60_000;
     const other = open();
-    await other.refresh([subject], 20_000);
+    await other.refresh([subject.agent], 20_000);
     expect(await other.peek(subject.agent)).toMatchObject({ reputation, ageSeconds: 300 });
     expect(opened).toBe(before);
     // What was not complete is gone on with after a while, without proving again what is proven.
     nowMs += 6 * 60_000;
-    await other.refresh([subject], 20_000);
+    await other.refresh([subject.agent], 20_000);
     expect(await other.peek(subject.agent)).toMatchObject({ reputation, ageSeconds: 0 });
     expect(opened).toBe(before + 1);
     // Other reviewers make another reputation.
@@ -344,14 +349,14 @@ describe('the book of reputations', () => {
       opened += 1;
       return null;
     };
-    const deps = { ...lab.deps({ openRpc }), cache, clock: { nowMs: () => nowMs }, log: silentLog };
+    const deps = { ...lab.deps({ openRpc }), describe, cache, clock: { nowMs: () => nowMs }, log: silentLog };
     const book = new ReputationBook(deps);
     const subject = lab.subject(agentId);
-    await book.refresh([subject], 5_000);
-    await book.refresh([subject], 5_000);
+    await book.refresh([subject.agent], 5_000);
+    await book.refresh([subject.agent], 5_000);
     expect(opened).toBe(1);
     nowMs += 61_000;
-    await book.refresh([subject], 5_000);
+    await book.refresh([subject.agent], 5_000);
     expect(opened).toBe(2);
     expect(kept.size).toBe(0);
     await book.close();

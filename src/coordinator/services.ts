@@ -9,6 +9,7 @@ import { ChainStore } from '../discovery/chain-store.ts';
 import { HostGate } from '../discovery/host-gate.ts';
 import { Discovery } from '../discovery/ladder.ts';
 import { ReputationBook } from '../discovery/reputation-book.ts';
+import { ScriptReader } from '../experiment/gate/script-reader.ts';
 import { HttpClient } from '../net/http.ts';
 import { createRpcNode, type RpcNode } from '../net/rpc.ts';
 import type { Caps } from '../payment/budget.ts';
@@ -19,6 +20,7 @@ import { createCache } from '../store/cache.ts';
 import { type Db, loadMasterSecret, openDatabase } from '../store/database.ts';
 import { storeFolder } from '../store/folder.ts';
 import { WorkerClient } from '../worker/client.ts';
+import { describeSubject } from './reputation-subject.ts';
 
 /** Every part of the house, wired to one data folder. */
 export interface Services {
@@ -33,6 +35,7 @@ export interface Services {
   readonly discovery: Discovery;
   readonly reputations: ReputationBook;
   readonly prices: PriceBook;
+  readonly scripts: ScriptReader;
   readonly openChain: (chain: PaymentChain) => Promise<ChainReader | null>;
   /** A node that has proven to be of that chain; null when there is none. */
   readonly openRpc: (chainId: number) => Promise<RpcNode | null>;
@@ -87,6 +90,7 @@ export async function openServices(config: Config, version: string, log: Log): P
     ipfsGateways: config.ipfsGateways,
     openRpc,
     trustedReviewers: config.trustedReviewers,
+    describe: (agent) => describeSubject(db, agent),
     cache: createCache(db),
     clock,
     log,
@@ -107,6 +111,7 @@ export async function openServices(config: Config, version: string, log: Log): P
     discovery,
     reputations,
     prices: new PriceBook(worker, desk, clock),
+    scripts: new ScriptReader(),
     openChain,
     openRpc,
     close,

@@ -2,8 +2,10 @@ import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
 import type { OwnRecord, TrackRecord } from '../campaign/own-record.ts';
 import type { Price } from '../campaign/prices.ts';
+import type { KnownReputation } from '../discovery/reputation-book.ts';
 import type { Worker } from '../discovery/worker.ts';
 import type { Table } from './columns.ts';
+import { type ReputationView, viewReputation } from './reputations.ts';
 
 /** What is known of a worker when it is shown. */
 export interface ShownWorker {
@@ -14,6 +16,8 @@ export interface ShownWorker {
   readonly unfit: string | null;
   /** A track record where the details are shown. */
   readonly record: OwnRecord | TrackRecord | undefined;
+  /** Undefined: not read yet. */
+  readonly reputation: KnownReputation | undefined;
 }
 
 /** One worker as discover_workers shows it (design.md section 4). */
@@ -34,6 +38,9 @@ export interface WorkerView {
     readonly last_price_usdc?: string;
     readonly last_seen?: string;
   };
+  /** Null: nobody has rated it. Absent: not known yet. */
+  readonly reputation?: ReputationView | null;
+  readonly reputation_age_s?: number;
   readonly payto_match?: string;
   readonly chain?: string;
   readonly agent_id?: string;
@@ -69,6 +76,7 @@ export const WORKER_TABLE: Table<ShownWorker, WorkerView> = {
   columns: [
     ({ record }) => (record ? { own_record: viewRecord(record) } : {}),
     ({ worker: { health } }) => ({ health: health.status }),
+    ({ reputation }) => (reputation ? { reputation: viewReputation(reputation) } : {}),
     ({ worker: { untrustedName } }) => (untrustedName === null ? {} : { untrusted_name: untrustedName }),
     ({ worker: { workerId } }) => ({ worker_id: workerId }),
     ({ worker, price }) => (isPriced(price) ? { payto_match: matchPayee(worker, price.payTo) } : {}),
@@ -85,6 +93,7 @@ export const DETAILED_WORKER_TABLE: Table<ShownWorker, WorkerView> = {
     ({ worker: { workerEndpoint } }) => (workerEndpoint === null ? {} : { worker_endpoint: workerEndpoint }),
     ...WORKER_TABLE.columns,
     ({ record }) => (record ? { own_record: { ...viewRecord(record), ...viewTrack(record) } } : {}),
+    ({ reputation }) => (reputation ? { reputation_age_s: reputation.ageSeconds } : {}),
     ({ worker }) => viewRegistration(worker),
   ],
 };

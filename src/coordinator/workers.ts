@@ -6,6 +6,7 @@ import type { Price } from '../campaign/prices.ts';
 import type { Worker } from '../discovery/worker.ts';
 import { buildRows, type ResponseFormat } from './columns.ts';
 import { parseCursor } from './cursor.ts';
+import { loadReputations } from './reputations.ts';
 import type { Services } from './services.ts';
 import { DETAILED_WORKER_TABLE, nameWorker, type ShownWorker, WORKER_TABLE } from './worker-view.ts';
 
@@ -21,6 +22,8 @@ export interface DiscoverInput {
   readonly response_format?: ResponseFormat | undefined;
 }
 
+/** What is read from chains ends when discovery has to, in milliseconds. */
+const CHAIN_DEADLINE_MS = 2_500;
 /** Discovery has 2.5 s of a call, prices as much again. */
 const PRICE_DEADLINE_MS = 2_500;
 /** More than any index lists within the pages that are asked for: pages are cut here, not there. */
@@ -28,6 +31,7 @@ export const MAX_WORKERS = 10_000;
 
 /** Finds workers and shows what is known of each, a page at a time. */
 export async function discoverWorkers(services: Services, input: DiscoverInput) {
+  const startedMs = performance.now();
   const offset = parseCursor(input.cursor);
   const maxPriceAtomic = input.max_price_usdc === undefined ? null : parseUsd(input.max_price_usdc);
   const found = await services.discovery.discover({
@@ -68,11 +72,17 @@ export async function discoverWorkers(services: Services, input: DiscoverInput) 
     ),
   };
   const format = input.response_format ?? 'concise';
-  const records = await loadRecords(services, page, format);
+  // Only who wants the details waits for chains, and no longer than discovery may take.
+  const waitMs = format === 'detailed' ? CHAIN_DEADLINE_MS - (performance.now() - startedMs) : 0;
+  const [records, reputations] = await Promise.all([
+    loadRecords(services, page, format),
+    loadReputations(services, page, waitMs),
+  ]);
   const items = page.map((worker): ShownWorker => {
     const endpoint = worker.workerEndpoint ?? '';
     const price = prices.get(endpoint) ?? null;
-    return { worker, price, unfit: unfit.get(worker) ?? null, record: records.get(endpoint) };
+    const [record, reputation] = [records.get(endpoint), reputations.get(worker.workerId)];
+    return { worker, price, unfit: unfit.get(worker) ?? null, record, reputation };
   });
   const table = format === 'concise' ? WORKER_TABLE : DETAILED_WORKER_TABLE;
   return { workers: buildRows(items, table, format, rest), ...rest };

@@ -9,6 +9,8 @@ import { type KeptReading, ReputationCache } from './reputation-cache.ts';
 import { settleWithin } from './settle.ts';
 
 export interface ReputationBookDeps extends ReputationDeps {
+  /** What else is known of an agent; asked only when it is read. */
+  readonly describe: (agent: AgentIdentity) => Promise<Subject>;
   readonly cache: DiscoveryCache;
   readonly clock: Clock;
   readonly log: Log;
@@ -40,7 +42,7 @@ export class ReputationBook {
   readonly #cache: ReputationCache;
   readonly #known = new Map<string, KeptReading>();
   readonly #failedAtMs = new Map<string, number>();
-  readonly #queue: { key: string; subject: Subject }[] = [];
+  readonly #queue: { key: string; agent: AgentIdentity }[] = [];
   readonly #running = new Map<string, Promise<void>>();
   readonly #closing = new AbortController();
   /** Other reviewers make another reputation. */
@@ -71,13 +73,13 @@ export class ReputationBook {
    * Has those agents read again whose reputation is not known or old, in the background.
    * @param waitMs how long to wait for that, milliseconds; 0: not at all
    */
-  async refresh(subjects: readonly Subject[], waitMs: number): Promise<void> {
-    for (const subject of subjects) {
-      const key = this.#keyOf(subject.agent);
+  async refresh(agents: readonly AgentIdentity[], waitMs: number): Promise<void> {
+    for (const agent of agents) {
+      const key = this.#keyOf(agent);
       const isQueued = this.#running.has(key) || this.#queue.some((entry) => entry.key === key);
       if (isQueued || this.#queue.length >= MAX_QUEUED || this.#closing.signal.aborted) continue;
       if (!(await this.#isDue(key))) continue;
-      this.#queue.push({ key, subject });
+      this.#queue.push({ key, agent });
       this.#startNext();
     }
     await settleWithin(this.#idle, waitMs);
@@ -125,7 +127,7 @@ export class ReputationBook {
           this.#onIdle = resolve;
         });
       }
-      const reading = this.#read(next.key, next.subject)
+      const reading = this.#read(next.key, next.agent)
         .catch((error: unknown) => this.deps.log.error({ error, agent: next.key }, 'reputation could not be read'))
         .then(() => {
           this.#running.delete(next.key);
@@ -138,8 +140,8 @@ export class ReputationBook {
     }
   }
 
-  async #read(key: string, subject: Subject): Promise<void> {
-    const kept = await this.#load(key);
+  async #read(key: string, agent: AgentIdentity): Promise<void> {
+    const [kept, subject] = await Promise.all([this.#load(key), this.deps.describe(agent)]);
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(READ_MS)]);
     setMaxListeners(0, signal);
     const reading = await readReputation(this.deps, subject, kept?.progress ?? NO_PROGRESS, signal);
