@@ -34,6 +34,10 @@ const input = z.strictObject({
   parallel: z.int().min(1).max(64).default(1).describe('For start: runs at once, on different workers.'),
   prefer: z.string().max(2_048).optional().describe('For start: endpoint of the worker to use first.'),
   agent: z.string().max(80).optional(),
+  mode: z
+    .enum(['agent', 'auto'])
+    .default('agent')
+    .describe('For start. auto: a built-in proposer designs all variants.'),
   wait_seconds: waitSeconds,
 });
 

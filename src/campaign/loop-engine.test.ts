@@ -22,6 +22,7 @@ it('runs every proposal once, also when it dies between drafting them and taking
     parallel: 3,
     prefer: null,
     agent: null,
+    mode: 'agent' as const,
   };
   const { loopId } = await db.transaction().execute((trx) => createLoop(trx, baseline, settings, NOW));
   const engine = new LoopEngine(db, { nowMs: () => NOW }, silentLog);

@@ -40,16 +40,24 @@ export function isOver(run: Experiment): boolean {
   return run.finishedAtMs !== null || run.state === 'judged';
 }
 
+/**
+ * Designs at most `room` experiments of a loop; none when nothing is left to try for now. Their sources are in the store.
+ */
+export type Designer = (loop: Loop, progress: LoopProgress, room: number, nowMs: number) => Promise<QueuedProposal[]>;
+
 /** Moves every running loop on: its baseline, then its queued proposals, as many at once as it allows. */
 export class LoopEngine {
   readonly #db: Db;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #design: Designer | null;
 
-  constructor(db: Db, clock: Clock, log: Log) {
+  /** @param designer proposes for loops in mode auto; null: they ask their caller like the others */
+  constructor(db: Db, clock: Clock, log: Log, designer: Designer | null = null) {
     this.#db = db;
     this.#clock = clock;
     this.#log = log;
+    this.#design = designer;
   }
 
   /** @returns how many loops are running */
@@ -68,9 +76,24 @@ export class LoopEngine {
     if (!isOver(baseline)) return;
     const room = Math.min(loop.settings.parallel - progress.inFlight, loop.settings.rounds - progress.roundsStarted);
     if (room > 0 && loop.queue.length > 0) return this.#startRounds(loop, progress.roundsStarted, room);
+    if (room > 0 && this.#design && loop.settings.mode === 'auto') {
+      if (await this.#queueDesigned(loop, progress, room)) return;
+    }
     if (progress.inFlight > 0) return;
     if (progress.roundsDone >= loop.settings.rounds) return this.#close(loop, 'finished', null);
+    if (this.#design && loop.settings.mode === 'auto') return this.#close(loop, 'finished', NOTHING_LEFT);
     await this.#close(loop, 'needs_proposals', null);
+  }
+
+  /** Queues what the designer proposes. @returns whether it proposed anything */
+  async #queueDesigned(loop: Loop, progress: LoopProgress, room: number): Promise<boolean> {
+    const nowMs = this.#clock.nowMs();
+    const designed = (await this.#design?.(loop, progress, room, nowMs)) ?? [];
+    if (designed.length === 0) return false;
+    await updateLoop(this.#db, loop.loopId, nowMs, (now) =>
+      now.state === 'running' && now.queue.length === 0 ? { queue: designed } : null,
+    );
+    return true;
   }
 
   async #startBaseline(loop: Loop, { runs }: LoopProgress): Promise<void> {
@@ -137,6 +160,13 @@ export class LoopEngine {
     this.#log.info({ loop: loop.loopId, state }, 'loop changed');
   }
 }
+
+/** Every knob was moved in every way that the designer knows. */
+const NOTHING_LEFT: Reason = {
+  code: 'nothing_left',
+  text: 'The built-in proposer has tried every change that it knows of.',
+  nextStep: 'Start a loop in mode agent with the champion as train_py and ideas of your own, or see get_leaderboard.',
+};
 
 /** Whether a queue still begins with what was read from it: another process may have taken it meanwhile. */
 function startsWith(queue: readonly QueuedProposal[], head: readonly QueuedProposal[]): boolean {

@@ -15,6 +15,9 @@ import type { Schema } from '../store/schema.ts';
 export const LOOP_STATES = ['needs_proposals', 'running', 'finished', 'stopped', 'budget_exhausted', 'failed'] as const;
 export type LoopState = (typeof LOOP_STATES)[number];
 
+/** Who designs the experiments: the caller, or the program itself. */
+export const LOOP_MODES = ['agent', 'auto'] as const;
+
 const Hash = z.string().refine(isSha256);
 
 /** A proposal that waits for its turn; its source is in the store. */
@@ -36,6 +39,7 @@ const Settings = z.object({
   parallel: z.int(),
   prefer: z.string().nullable(),
   agent: z.string().nullable(),
+  mode: z.enum(LOOP_MODES).default('agent'),
 });
 export type LoopSettings = z.infer<typeof Settings>;
 

@@ -40,6 +40,7 @@ export interface StartLoopInput {
   readonly parallel: number;
   readonly prefer?: string | undefined;
   readonly agent?: string | undefined;
+  readonly mode?: 'agent' | 'auto' | undefined;
 }
 
 /** Starts a loop; its unchanged script runs first. @throws CoordinatorError while no loop exists */
@@ -67,6 +68,7 @@ export async function startLoop(services: Services, input: StartLoopInput): Prom
     parallel: input.parallel,
     prefer: input.prefer === undefined ? null : readPreferred(input.prefer),
     agent: input.agent ?? null,
+    mode: input.mode ?? 'agent',
   };
   // In one transaction: of two equal starts at once one finds the loop of the other.
   return db.transaction().execute(async (trx) => {

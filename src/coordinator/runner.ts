@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { sleep } from '../base/time.ts';
+import { AutoDesigner } from '../campaign/auto-mode.ts';
 import { LoopEngine } from '../campaign/loop-engine.ts';
 import { DEFAULT_PATIENCE } from '../experiment/drive.ts';
 import { ExperimentEngine } from '../experiment/engine.ts';
@@ -36,7 +37,8 @@ export class Runner {
   constructor(services: Services) {
     this.#services = services;
     this.#engine = new ExperimentEngine(createPorts(services, DEFAULT_PATIENCE), this.#owner);
-    this.#loops = new LoopEngine(services.db, services.clock, services.log);
+    const designer = new AutoDesigner(services.db, async () => true);
+    this.#loops = new LoopEngine(services.db, services.clock, services.log, (...args) => designer.design(...args));
   }
 
   /**

@@ -1,0 +1,193 @@
+import { sha256 } from '../base/hash.ts';
+import type { Experiment } from '../experiment/experiment.ts';
+import type { ExperimentState } from '../experiment/states.ts';
+import { findTask } from '../experiment/task.ts';
+import { createVariant, hashVariant } from '../experiment/variant.ts';
+import { loadSource, saveSource } from '../provenance/sources.ts';
+import type { Db } from '../store/database.ts';
+import { loadChampion, loadSigma } from './champion.ts';
+import type { Loop, QueuedProposal } from './loop.ts';
+import type { LoopProgress } from './loop-engine.ts';
+import type { Observation } from './proposer/evidence.ts';
+import { propose } from './proposer/propose.ts';
+import { type Point, type Program, readPoint } from './proposer/space.ts';
+
+/** Whether a variant may run at all: what a person's proposals have to pass, too. */
+export type VariantCheck = (loop: Loop, program: Program, parent: Program) => Promise<boolean>;
+
+/** Runs of one variant, whatever their seeds, as one observation. */
+interface Family extends Observation {
+  /** Its first run. */
+  readonly run: Experiment;
+  /** Whether one of its runs was judged better than the champion of its time. */
+  readonly isKept: boolean;
+}
+
+/** Ends at which nobody was paid: such a variant was not tried. */
+const NOT_TRIED: readonly ExperimentState[] = ['refused', 'unpaid', 'cancelled'];
+/** A variant that nobody would run is not proposed for ever. */
+const MAX_TRIES = 2;
+/** Proposals that are looked at beyond those wanted, since the check may refuse some. */
+const SPARE = 8;
+const MAX_REMEMBERED = 5_000;
+
+/** Designs the next experiments of loops that run without a model. */
+export class AutoDesigner {
+  readonly #db: Db;
+  readonly #check: VariantCheck;
+  /** `train_hash config` → knobs: sources never change, and loops have many runs. */
+  readonly #points = new Map<string, Point>();
+  /** Hashes of variants that the check refused. */
+  readonly #refused = new Set<string>();
+  /** Loop → how many runs were over when nothing was left to propose. */
+  readonly #exhausted = new Map<string, number>();
+
+  constructor(db: Db, check: VariantCheck) {
+    this.#db = db;
+    this.#check = check;
+  }
+
+  /** @returns at most `count` variants, their sources stored; none when nothing is left to try for now */
+  async design(loop: Loop, progress: LoopProgress, count: number, nowMs: number): Promise<QueuedProposal[]> {
+    const over = progress.runs.length - progress.inFlight;
+    if (this.#exhausted.get(loop.loopId) === over) return [];
+    const queued = await this.#propose(loop, progress.runs, count, nowMs);
+    if (queued.length === 0) this.#exhausted.set(loop.loopId, over);
+    return queued;
+  }
+
+  async #propose(loop: Loop, runs: readonly Experiment[], count: number, nowMs: number): Promise<QueuedProposal[]> {
+    const rootSource = (await loadSource(this.#db, loop.rootHash)) ?? '';
+    const task = findTask(rootSource);
+    const [families, pending, sigma, champion] = await Promise.all([
+      this.#observe(runs, task.seedKnob),
+      this.#findPending(loop, runs),
+      loadSigma(this.#db, loop.rootHash),
+      loadChampion(this.#db, loop.rootHash, loop.loopId),
+    ]);
+    const base = findBase(families, champion?.experimentId, champion?.valBpb ?? null);
+    const source = base && (await loadSource(this.#db, base.run.trainHash));
+    if (!base || source === undefined) return [];
+    const program = { source, config: base.run.config };
+    const isKnown = task.lockedKnobs.length > 0;
+    const proposals = propose({
+      base: { program, score: base.score, observation: base },
+      observations: families,
+      taken: new Set([...listTried(runs), ...loop.queue.map(hashOfQueued), ...this.#refused]),
+      pending,
+      sigma,
+      locked: isKnown ? new Set([...task.lockedKnobs, ...(task.seedKnob === null ? [] : [task.seedKnob])]) : null,
+      ranges: task.knobRanges,
+      seed: loop.rootHash,
+      count: count + SPARE,
+    });
+    const queued: QueuedProposal[] = [];
+    for (const proposal of proposals) {
+      if (queued.length >= count) break;
+      const isFine = await this.#check(loop, proposal.program, program);
+      if (isFine) queued.push(await this.#save(proposal.program, program, proposal.hypothesis, nowMs));
+      else this.#refused.add(proposal.variantHash);
+    }
+    return queued;
+  }
+
+  async #save(made: Program, base: Program, hypothesis: string, nowMs: number): Promise<QueuedProposal> {
+    const { source, config } = made;
+    const { trainHash, parentHash, description } = createVariant({ source, base: base.source, edits: [], config });
+    await this.#db.transaction().execute((trx) => saveSource(trx, trainHash, source, nowMs));
+    const change = source === base.source ? describeConfig(base.config, config) : description;
+    return { trainHash, parentHash, config, description: change, hypothesis };
+  }
+
+  /** What the runs of a loop tell, oldest first. @param seedKnob constant whose value is luck alone */
+  async #observe(runs: readonly Experiment[], seedKnob: string | null): Promise<Family[]> {
+    const tried = runs.filter(({ judgement }) => judgement !== null && TELLING.includes(judgement.verdict));
+    const groups = new Map<string, { point: Point; runs: Experiment[] }>();
+    const idOf = new Map<string, string>();
+    for (const run of tried) {
+      const point = await this.#readPoint(run.trainHash, run.config);
+      if (!point) continue;
+      const id = nameFamily(point, seedKnob);
+      idOf.set(run.experimentId, id);
+      const group = groups.get(id);
+      if (group) group.runs.push(run);
+      else groups.set(id, { point, runs: [run] });
+    }
+    return [...groups].flatMap(([id, group]) => {
+      const [run] = group.runs;
+      if (!run) return [];
+      const scores = group.runs.flatMap(({ valBpb }) => valBpb ?? []);
+      const score = scores.length > 0 ? scores.reduce((sum, one) => sum + one, 0) / scores.length : null;
+      const isKept = group.runs.some(({ judgement }) => judgement !== null && KEPT.includes(judgement.verdict));
+      const parent = findParent(run, tried);
+      return [{ id, point: group.point, score, run, isKept, parentId: (parent && idOf.get(parent)) ?? null }];
+    });
+  }
+
+  async #findPending({ queue }: Loop, runs: readonly Experiment[]): Promise<Point[]> {
+    const waiting = [...queue, ...runs.filter(({ finishedAtMs, judgement }) => finishedAtMs === null && !judgement)];
+    const points = await Promise.all(waiting.map(({ trainHash, config }) => this.#readPoint(trainHash, config)));
+    return points.filter((point) => point !== null);
+  }
+
+  async #readPoint(trainHash: string, config: Program['config']): Promise<Point | null> {
+    const key = `${trainHash} ${JSON.stringify(config)}`;
+    const known = this.#points.get(key);
+    if (known) return known;
+    const source = await loadSource(this.#db, trainHash);
+    if (source === undefined) return null;
+    const point = readPoint({ source, config });
+    if (this.#points.size >= MAX_REMEMBERED) this.#points.clear();
+    this.#points.set(key, point);
+    return point;
+  }
+}
+
+/** Verdicts that say something about the variant rather than about the worker. */
+const TELLING: readonly string[] = ['BASELINE', 'KEEP', 'KEEP-SIMPLER', 'RETEST', 'DISCARD', 'FAILED'];
+
+/** Verdicts of a gain; until other runs of the variant speak against it, it is what to build on. */
+const KEPT: readonly string[] = ['KEEP', 'KEEP-SIMPLER'];
+
+/** The best variant that is champion or was kept. */
+function findBase(families: readonly Family[], championId: string | undefined, championScore: number | null) {
+  const candidates = families.flatMap((family) => {
+    const isChampion = family.run.experimentId === championId;
+    const score = isChampion ? (championScore ?? family.score) : family.score;
+    return score !== null && (isChampion || family.isKept) ? [{ ...family, score }] : [];
+  });
+  return candidates.toSorted((a, b) => a.score - b.score)[0];
+}
+
+function nameFamily({ rest, values }: Point, seedKnob: string | null): string {
+  const own = [...values].filter(([key]) => key !== seedKnob);
+  return sha256(JSON.stringify([rest, own]));
+}
+
+/** Run that another was made from: of its parent's source with the same config, else what it was judged by. */
+function findParent(run: Experiment, runs: readonly Experiment[]): string | null {
+  const config = JSON.stringify(run.config);
+  const others = runs.filter(({ variantHash }) => variantHash !== run.variantHash);
+  const parent =
+    others.find((other) => other.trainHash === run.parentHash && JSON.stringify(other.config) === config) ??
+    others.find((other) => other.experimentId === run.judgement?.championId);
+  return parent?.experimentId ?? null;
+}
+
+function listTried(runs: readonly Experiment[]): string[] {
+  const futile = runs.filter(({ state }) => NOT_TRIED.includes(state));
+  const isHopeless = ({ variantHash }: Experiment) =>
+    futile.filter((run) => run.variantHash === variantHash).length >= MAX_TRIES;
+  return runs.filter((run) => !futile.includes(run) || isHopeless(run)).map(({ variantHash }) => variantHash);
+}
+
+function hashOfQueued({ trainHash, config }: QueuedProposal): string {
+  return hashVariant(trainHash, config);
+}
+
+function describeConfig(before: Program['config'], config: Program['config']): string {
+  return Object.entries(config)
+    .filter(([key, value]) => JSON.stringify(before[key]) !== JSON.stringify(value))
+    .map(([key, value]) => `${key} ${JSON.stringify(before[key])} → ${JSON.stringify(value)}`)
+    .join(', ');
+}
