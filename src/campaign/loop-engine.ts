@@ -5,7 +5,10 @@ import { type Draft, draftExperiment, draftWithin } from '../experiment/journal.
 import { hashVariant } from '../experiment/variant.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Db } from '../store/database.ts';
+import { AuditEngine } from './audit-engine.ts';
+import { isExtraRun } from './extras.ts';
 import { type Loop, loadLoops, type QueuedProposal, updateLoop } from './loop.ts';
+import { findStop } from './stop-rules.ts';
 
 /** More than one loop ever has. */
 const MAX_RUNS = 10_000;
@@ -51,6 +54,7 @@ export class LoopEngine {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #design: Designer | null;
+  readonly #audits: AuditEngine;
 
   /** @param designer proposes for loops in mode auto; null: they ask their caller like the others */
   constructor(db: Db, clock: Clock, log: Log, designer: Designer | null = null) {
@@ -58,6 +62,7 @@ export class LoopEngine {
     this.#clock = clock;
     this.#log = log;
     this.#design = designer;
+    this.#audits = new AuditEngine(db, clock);
   }
 
   /** @returns how many loops are running */
@@ -74,14 +79,21 @@ export class LoopEngine {
     const { baseline } = progress;
     if (!baseline || (isOver(baseline) && baseline.valBpb === null)) return this.#startBaseline(loop, progress);
     if (!isOver(baseline)) return;
-    const room = Math.min(loop.settings.parallel - progress.inFlight, loop.settings.rounds - progress.roundsStarted);
+    const nowMs = this.#clock.nowMs();
+    const { settings } = loop;
+    const slots =
+      settings.deadlineMs !== null && nowMs >= settings.deadlineMs ? 0 : settings.parallel - progress.inFlight;
+    const { started, championValBpb } = await this.#audits.review(loop, progress.runs, slots);
+    if (started > 0) return;
+    const stop = findStop(loop, progress.runs, { nowMs, championValBpb });
+    if (stop) return progress.inFlight > 0 ? undefined : this.#close(loop, 'finished', stop);
+    const room = Math.min(slots, settings.rounds - progress.roundsStarted);
     if (room > 0 && loop.queue.length > 0) return this.#startRounds(loop, progress.roundsStarted, room);
-    if (room > 0 && this.#design && loop.settings.mode === 'auto') {
-      if (await this.#queueDesigned(loop, progress, room)) return;
-    }
+    if (room > 0 && this.#design && settings.mode === 'auto' && (await this.#queueDesigned(loop, progress, room)))
+      return;
     if (progress.inFlight > 0) return;
-    if (progress.roundsDone >= loop.settings.rounds) return this.#close(loop, 'finished', null);
-    if (this.#design && loop.settings.mode === 'auto') return this.#close(loop, 'finished', NOTHING_LEFT);
+    if (progress.roundsDone >= settings.rounds) return this.#close(loop, 'finished', null);
+    if (this.#design && settings.mode === 'auto') return this.#close(loop, 'finished', NOTHING_LEFT);
     await this.#close(loop, 'needs_proposals', null);
   }
 
@@ -176,7 +188,8 @@ function startsWith(queue: readonly QueuedProposal[], head: readonly QueuedPropo
 /** Why a loop cannot go on, if it cannot. */
 function findEnd({ runs, inFlight }: LoopProgress): { state: 'budget_exhausted' | 'failed'; reason: Reason } | null {
   if (inFlight > 0) return null;
-  const broke = runs.find((run) => run.state === 'refused' && run.reason?.code === 'over_budget');
+  // What is beside the rounds may be too dear; the loop goes on without it.
+  const broke = runs.find((run) => !isExtraRun(run) && run.state === 'refused' && run.reason?.code === 'over_budget');
   if (broke?.reason) return { state: 'budget_exhausted', reason: broke.reason };
   const baselines = runs.filter((run) => run.role === 'baseline');
   const last = baselines.at(-1);

@@ -32,6 +32,9 @@ export type QueuedProposal = z.infer<typeof QueuedProposal>;
 
 const Atomic = z.string().transform(parseAtomic);
 
+/** What is audited unless a loop says otherwise. */
+export const DEFAULT_AUDIT_SHARE = 0.1;
+
 const Settings = z.object({
   rounds: z.int(),
   budgetAtomic: Atomic,
@@ -39,9 +42,18 @@ const Settings = z.object({
   parallel: z.int(),
   prefer: z.string().nullable(),
   agent: z.string().nullable(),
+  /** Share of the runs that is repeated elsewhere to see whether it is true, from 0 to 1. */
+  auditShare: z.number().min(0).max(1).default(DEFAULT_AUDIT_SHARE),
+  /** The loop ends when its champion reaches this. */
+  targetValBpb: z.number().nullable().default(null),
+  /** Unix milliseconds after which nothing new starts. */
+  deadlineMs: z.number().nullable().default(null),
   mode: z.enum(LOOP_MODES).default('agent'),
 });
 export type LoopSettings = z.infer<typeof Settings>;
+/** Settings as a start gives them: what is left out has its default. */
+export type LoopSettingsInput = Omit<LoopSettings, OptionalSetting> & Partial<Pick<LoopSettings, OptionalSetting>>;
+type OptionalSetting = 'auditShare' | 'targetValBpb' | 'deadlineMs' | 'mode';
 
 /** A series of experiments around one script, within its own budget. */
 export interface Loop {
@@ -57,7 +69,14 @@ export interface Loop {
 }
 
 /** Makes a loop that starts with an unchanged run of its script. */
-export async function createLoop(trx: Trx, baseline: Variant, settings: LoopSettings, nowMs: number): Promise<Loop> {
+export async function createLoop(trx: Trx, baseline: Variant, start: LoopSettingsInput, nowMs: number): Promise<Loop> {
+  const settings: LoopSettings = {
+    mode: 'agent',
+    auditShare: DEFAULT_AUDIT_SHARE,
+    targetValBpb: null,
+    deadlineMs: null,
+    ...start,
+  };
   const loopId = createLoopId(new Date(nowMs));
   await saveSource(trx, baseline.trainHash, baseline.source, nowMs);
   await trx

@@ -26,6 +26,8 @@ const ENDED = ['published', 'failed', 'judged', 'lost'];
 const PAID: readonly AttemptState[] = ['settled', 'claimed'];
 /** Workers change their hardware: older runs say little about the next. Odd, so that the median is one of them. */
 const NEWEST_RUNS = 21;
+/** Runs of all workers that say how fast each is. */
+const NEWEST_OF_ALL = 500;
 /** Bound variables of one statement: beyond this all workers are counted. */
 const MAX_LISTED = 500;
 
@@ -100,6 +102,35 @@ async function loadMedianDuration(db: Db, endpoint: string): Promise<number | nu
     .toSorted((a, b) => a - b);
   const median = durations[Math.floor((durations.length - 1) / 2)];
   return median === undefined ? null : Math.round(median / 100) / 10;
+}
+
+/** Mean duration of our newest scored runs by worker endpoint, from our sending to its answer, seconds. */
+export async function loadDurations(db: Db): Promise<Map<string, number>> {
+  const rows = await db
+    .selectFrom('experiments')
+    .innerJoin('attempts', (join) =>
+      join
+        .onRef('attempts.experiment_id', '=', 'experiments.experiment_id')
+        .onRef('attempts.attempt', '=', 'experiments.attempt'),
+    )
+    .innerJoin('replies', (join) =>
+      join
+        .onRef('replies.experiment_id', '=', 'experiments.experiment_id')
+        .onRef('replies.attempt', '=', 'experiments.attempt'),
+    )
+    .select(['experiments.worker_endpoint', 'attempts.first_sent_at', 'replies.received_at'])
+    .where('experiments.verdict', 'in', VERDICTS_THAT_COUNT)
+    .where('replies.status', '=', 200)
+    .orderBy('replies.reply', 'desc')
+    .limit(NEWEST_OF_ALL)
+    .execute();
+  const sums = new Map<string, { total: number; count: number }>();
+  for (const { worker_endpoint: endpoint, first_sent_at: sentAt, received_at: receivedAt } of rows) {
+    if (endpoint === null || sentAt === null) continue;
+    const { total, count } = sums.get(endpoint) ?? { total: 0, count: 0 };
+    sums.set(endpoint, { total: total + receivedAt - sentAt, count: count + 1 });
+  }
+  return new Map([...sums].map(([endpoint, { total, count }]) => [endpoint, Math.round(total / count / 100) / 10]));
 }
 
 async function loadLastPrice(db: Db, endpoint: string): Promise<AtomicUsdc | null> {

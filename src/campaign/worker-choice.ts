@@ -1,9 +1,13 @@
 import { type AtomicUsdc, formatUsd } from '../base/money.ts';
+import { isoTime } from '../base/time.ts';
 import type { Worker } from '../discovery/worker.ts';
 import type { WorkerPick } from '../experiment/drive.ts';
 import type { Experiment, Reason } from '../experiment/experiment.ts';
+import { NO_INDEPENDENT_WORKER } from './extras.ts';
 import { type OwnRecord, reliability } from './own-record.ts';
+import { isIndependent, type Party } from './party.ts';
 import type { Price } from './prices.ts';
+import { NEW_STANDING, type Standing } from './standing.ts';
 
 /** Everything that the choice of a worker depends on. */
 export interface ChoiceFacts {
@@ -12,6 +16,16 @@ export interface ChoiceFacts {
   /** Endpoints that run an experiment of this store right now. */
   readonly taken: ReadonlySet<string>;
   readonly records: ReadonlyMap<string, OwnRecord>;
+  /** What audits and failures say of each worker; new ones are missing. */
+  readonly standings: ReadonlyMap<string, Standing>;
+  /** Usual duration of a run on a worker, seconds; missing where nobody knows. */
+  readonly durations: ReadonlyMap<string, number>;
+  /** Tier of each worker, as its last run had it. */
+  readonly tiers: ReadonlyMap<string, string>;
+  /** Tier on which the champion ran: scores of others are not compared with it; null: any. */
+  readonly wantedTier: string | null;
+  /** For a repeat: who ran the program already, none of whom may run it again; empty for others. */
+  readonly parties: readonly Party[];
   /** Endpoint that the caller would like best. */
   readonly preferred: string | null;
   readonly fetchPrices: (endpoints: readonly string[]) => Promise<ReadonlyMap<string, Price>>;
@@ -20,10 +34,13 @@ export interface ChoiceFacts {
 interface Candidate {
   readonly endpoint: string;
   readonly workerId: string | null;
+  readonly owner: string | null;
+  readonly isBusy: boolean;
 }
 
 interface PricedCandidate extends Candidate {
   readonly priceAtomic: AtomicUsdc;
+  /** Price of a result that can be believed, slow ones dearer. */
   readonly expectedAtomic: number;
 }
 
@@ -32,8 +49,12 @@ const SHORT_WAIT_MS = 30_000;
 
 /** Picks the free worker that is expected to give a good result for the least money; the preferred one comes first. */
 export async function chooseWorker(experiment: Experiment, facts: ChoiceFacts): Promise<WorkerPick> {
-  const known = listCandidates(facts);
-  if (known.length === 0) return { kind: 'none', reason: NO_WORKER };
+  const all = listCandidates(facts);
+  if (all.length === 0) return { kind: 'none', reason: NO_WORKER };
+  const others = all.filter(({ endpoint, owner }) => isOther({ endpoint, owner, payTo: null }, facts));
+  if (others.length === 0) return { kind: 'none', reason: NOBODY_ELSE };
+  const known = dropUntrusted(others, facts);
+  if (known.length === 0) return { kind: 'none', reason: allQuarantined(others, facts) };
   const { avoid } = experiment;
   const usable = known.filter(({ endpoint }) => (avoid[endpoint] ?? 0) <= facts.nowMs);
   if (usable.length === 0) {
@@ -43,9 +64,9 @@ export async function chooseWorker(experiment: Experiment, facts: ChoiceFacts): 
   const free = usable.filter(({ endpoint }) => !facts.taken.has(endpoint));
   if (free.length === 0) return { kind: 'wait' };
   const prices = await facts.fetchPrices(free.map(({ endpoint }) => endpoint));
-  const priced = free.flatMap((candidate) => priceCandidate(candidate, prices, facts.records));
+  const priced = free.flatMap((candidate) => priceCandidate(candidate, prices, facts));
   const affordable = priced.filter(({ priceAtomic }) => priceAtomic <= experiment.maxPriceAtomic);
-  const best = affordable.toSorted((a, b) => compareCandidates(a, b, facts.preferred))[0];
+  const best = affordable.toSorted((a, b) => compareCandidates(a, b, facts))[0];
   if (best)
     return {
       kind: 'worker',
@@ -54,6 +75,7 @@ export async function chooseWorker(experiment: Experiment, facts: ChoiceFacts): 
       choice: explain(best, affordable.length, facts),
     };
   if (free.length < usable.length) return { kind: 'wait' };
+  if (facts.parties.length > 0 && priced.length === 0 && prices.size > 0) return { kind: 'none', reason: NOBODY_ELSE };
   return { kind: 'none', reason: priced.length > 0 ? tooDear(priced, experiment.maxPriceAtomic) : NOT_PAYABLE };
 }
 
@@ -68,6 +90,37 @@ const NOT_PAYABLE: Reason = {
   text: 'None of the workers found answers with a price that can be paid safely. Nothing was signed or paid.',
   nextStep: 'Run discover_workers with with_prices to see why, or name a worker yourself.',
 };
+
+const NOBODY_ELSE: Reason = {
+  code: NO_INDEPENDENT_WORKER,
+  text: 'No worker of another owner, payout address and host was found to repeat this run. Nothing was signed or paid.',
+  nextStep: 'Name more workers in AUTORESEARCH_WORKERS, or see discover_workers.',
+};
+
+/** Whether a worker is another party than all that ran the program. */
+function isOther(worker: Party, { parties }: ChoiceFacts): boolean {
+  return parties.every((party) => isIndependent(worker, party));
+}
+
+function standingOf(endpoint: string, { standings }: ChoiceFacts): Standing {
+  return standings.get(endpoint) ?? NEW_STANDING;
+}
+
+/** Leaves out workers in quarantine, and those on probation as long as there are others. */
+function dropUntrusted(candidates: readonly Candidate[], facts: ChoiceFacts): Candidate[] {
+  const state = ({ endpoint }: Candidate) => standingOf(endpoint, facts).state;
+  const trusted = candidates.filter((candidate) => state(candidate) === 'ok');
+  return trusted.length > 0 ? trusted : candidates.filter((candidate) => state(candidate) === 'probation');
+}
+
+function allQuarantined(candidates: readonly Candidate[], facts: ChoiceFacts): Reason {
+  const ends = candidates.flatMap(({ endpoint }) => standingOf(endpoint, facts).untilMs ?? []);
+  return {
+    code: 'all_quarantined',
+    text: `All ${candidates.length} workers that could run this are in quarantine, the first until ${isoTime(Math.min(...ends))}. Nothing was signed or paid.`,
+    nextStep: 'See get_status for the reasons, wait, or name a worker yourself.',
+  };
+}
 
 function tooDear(priced: readonly PricedCandidate[], maxPriceAtomic: AtomicUsdc): Reason {
   const cheapest = priced.reduce((a, b) => (a.priceAtomic <= b.priceAtomic ? a : b));
@@ -88,26 +141,53 @@ function listCandidates({ workers, preferred }: ChoiceFacts): Candidate[] {
       worker.active !== false &&
       worker.health.status !== 'unreachable';
     return isUsable && worker.workerEndpoint !== null
-      ? [{ endpoint: worker.workerEndpoint, workerId: worker.workerId }]
+      ? [
+          {
+            endpoint: worker.workerEndpoint,
+            workerId: worker.workerId,
+            owner: worker.owner,
+            isBusy: worker.health.status === 'busy',
+          },
+        ]
       : [];
   });
   if (preferred === null || found.some(({ endpoint }) => endpoint === preferred)) return found;
-  return [{ endpoint: preferred, workerId: null }, ...found];
+  return [{ endpoint: preferred, workerId: null, owner: null, isBusy: false }, ...found];
 }
 
 function priceCandidate(
   candidate: Candidate,
   prices: ReadonlyMap<string, Price>,
-  records: ReadonlyMap<string, OwnRecord>,
+  facts: ChoiceFacts,
 ): PricedCandidate[] {
-  const price = prices.get(candidate.endpoint);
-  if (price?.kind !== 'priced') return [];
-  const expectedAtomic = Number(price.priceAtomic) / reliability(records.get(candidate.endpoint));
+  const { endpoint, owner } = candidate;
+  const price = prices.get(endpoint);
+  if (price?.kind !== 'priced' || !isOther({ endpoint, owner, payTo: price.payTo }, facts)) return [];
+  const goodShare = reliability(facts.records.get(endpoint)) * standingOf(endpoint, facts).trust;
+  const expectedAtomic = (Number(price.priceAtomic) / goodShare) * weighDuration(endpoint, facts.durations);
   return [{ ...candidate, priceAtomic: price.priceAtomic, expectedAtomic }];
 }
 
-function compareCandidates(a: PricedCandidate, b: PricedCandidate, preferred: string | null): number {
-  const rank = ({ endpoint }: PricedCandidate) => (endpoint === preferred ? 0 : 1);
+/** Slower than the fastest by this factor and more counts alike. */
+const MAX_SLOWNESS = 4;
+/** What quoting, paying and judging take besides the run, seconds: among short runs speed is worth nothing. */
+const OVERHEAD_SECONDS = 30;
+
+/** 1 for the fastest and for those of whom nobody knows, up to 2 for slow ones: waiting costs less than paying. */
+function weighDuration(endpoint: string, durations: ReadonlyMap<string, number>): number {
+  const own = durations.get(endpoint);
+  const fastest = Math.min(...durations.values());
+  if (own === undefined) return 1;
+  return Math.sqrt(Math.min((own + OVERHEAD_SECONDS) / (fastest + OVERHEAD_SECONDS), MAX_SLOWNESS));
+}
+
+/** Preferred first, then the champion's tier, then those that are free, then the least expected cost. */
+function compareCandidates(a: PricedCandidate, b: PricedCandidate, facts: ChoiceFacts): number {
+  const rank = ({ endpoint, isBusy }: PricedCandidate) => {
+    const tier = facts.tiers.get(endpoint);
+    const isElsewhere = facts.wantedTier !== null && tier !== undefined && tier !== facts.wantedTier;
+    return (endpoint === facts.preferred ? 0 : 4) + (isElsewhere ? 2 : 0) + (isBusy ? 1 : 0);
+  };
   return rank(a) - rank(b) || a.expectedAtomic - b.expectedAtomic || (a.endpoint < b.endpoint ? -1 : 1);
 }
 
@@ -115,6 +195,14 @@ function explain(best: PricedCandidate, count: number, facts: ChoiceFacts): stri
   const price = `${formatUsd(best.priceAtomic)} USDC`;
   if (best.endpoint === facts.preferred) return `preferred worker, ${price}`;
   const record = facts.records.get(best.endpoint);
-  const own = record ? `${record.scored} of ${record.runs} own runs scored` : 'not used before';
-  return `least expected cost of ${count} free worker${count === 1 ? '' : 's'}: ${price}, ${own}`;
+  const seconds = facts.durations.get(best.endpoint);
+  const { agreements, disagreements } = standingOf(best.endpoint, facts);
+  const parts = [
+    price,
+    record ? `${record.scored} of ${record.runs} own runs scored` : 'not used before',
+    ...(seconds === undefined ? [] : [`${seconds} s a run`]),
+    ...(agreements + disagreements > 0 ? [`${agreements} of ${agreements + disagreements} audits agreed`] : []),
+  ];
+  const who = facts.parties.length > 0 ? 'independent worker' : 'free worker';
+  return `least expected cost of ${count} ${who}${count === 1 ? '' : 's'}: ${parts.join(', ')}`;
 }

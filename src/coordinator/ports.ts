@@ -1,6 +1,9 @@
+import { loadChampion } from '../campaign/champion.ts';
+import { loadScoredRuns } from '../campaign/evidence.ts';
 import { loadLoop } from '../campaign/loop.ts';
-import { loadOwnRecords } from '../campaign/own-record.ts';
+import { loadDurations, loadOwnRecords } from '../campaign/own-record.ts';
 import { ruleOn } from '../campaign/ruling.ts';
+import { loadStandings } from '../campaign/standing.ts';
 import { chooseWorker } from '../campaign/worker-choice.ts';
 import type { DriverPorts, Patience, WorkerPick } from '../experiment/drive.ts';
 import type { Experiment } from '../experiment/experiment.ts';
@@ -30,18 +33,32 @@ export function createPorts(services: Services, patience: Patience): DriverPorts
 
 async function pickWorker(services: Services, experiment: Experiment): Promise<WorkerPick> {
   const { db, clock, discovery, prices } = services;
-  const [found, taken, records, loop] = await Promise.all([
+  const [found, taken, records, standings, durations, loop, runs, champion] = await Promise.all([
     discovery.discover({ limit: CANDIDATES }),
     loadTakenWorkers(db, clock.nowMs()),
     loadOwnRecords(db),
+    loadStandings(db, clock.nowMs()),
+    loadDurations(db),
     experiment.loopId === null ? undefined : loadLoop(db, experiment.loopId),
+    loadScoredRuns(db, { rootHash: experiment.rootHash }),
+    loadChampion(db, experiment.rootHash, experiment.loopId),
   ]);
+  const owners = new Map(found.workers.map(({ workerEndpoint, owner }) => [workerEndpoint, owner]));
+  const isRepeat = experiment.role === 'confirmation' || experiment.role === 'audit';
+  const ran = isRepeat ? runs.filter(({ variantHash }) => variantHash === experiment.variantHash) : [];
+  // Scores too close to call are asked for where the champion ran.
+  const champions = experiment.role === 'retest' ? champion?.evidence[0]?.endpoint : undefined;
   return chooseWorker(experiment, {
     nowMs: clock.nowMs(),
     workers: found.workers,
     taken,
     records,
-    preferred: loop?.settings.prefer ?? null,
+    standings,
+    durations,
+    tiers: new Map(runs.map(({ endpoint, tier }) => [endpoint, tier])),
+    wantedTier: champion?.evidence[0]?.tier ?? null,
+    parties: ran.map(({ endpoint, payTo }) => ({ endpoint, payTo, owner: owners.get(endpoint) ?? null })),
+    preferred: champions ?? loop?.settings.prefer ?? null,
     fetchPrices: (endpoints) => prices.fetch(endpoints, PRICE_DEADLINE_MS),
   });
 }

@@ -1,0 +1,409 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { openStore } from '../../test/store-seed.ts';
+import { canonicalJson, sha256 } from '../base/hash.ts';
+import { silentLog } from '../base/log.ts';
+import { atomicUsdc } from '../base/money.ts';
+import { type Experiment, loadExperiments, NO_CONSENT } from '../experiment/experiment.ts';
+import { draftExperiment } from '../experiment/journal.ts';
+import { createVariant } from '../experiment/variant.ts';
+import { saveSource } from '../provenance/sources.ts';
+import type { Db } from '../store/database.ts';
+import type { RunResult } from '../worker/result.ts';
+import { drawShare } from './audit-engine.ts';
+import { loadChampion } from './champion.ts';
+import { NO_INDEPENDENT_WORKER } from './extras.ts';
+import { createLoop, type LoopSettingsInput, loadLoop, type QueuedProposal, updateLoop } from './loop.ts';
+import { LoopEngine, loadProgress } from './loop-engine.ts';
+import { ruleOn } from './ruling.ts';
+import { loadStandings } from './standing.ts';
+import { loadTitles } from './titles.ts';
+
+const START = 1_790_000_000_000;
+const ALPHA = 'https://alpha.example/w';
+const BRAVO = 'https://bravo.example/w';
+const CHARLIE = 'https://charlie.example/w';
+
+/** A loop of the real engine and judge, in which the test is the market: it says who runs what and what comes out. */
+class Bench {
+  readonly db: Db;
+  readonly engine: LoopEngine;
+  nowMs = START;
+  loopId = '';
+  rootHash = '';
+  #source = '';
+
+  constructor(db: Db) {
+    this.db = db;
+    this.engine = new LoopEngine(db, { nowMs: () => this.nowMs }, silentLog);
+  }
+
+  static async open(settings: Partial<LoopSettingsInput> = {}, source = 'LEVEL = 0\nprint("val_bpb:", LEVEL)\n') {
+    const bench = new Bench(await openStore());
+    bench.#source = source;
+    const baseline = createVariant({ source, base: null, edits: [], config: {} });
+    const loop = await bench.db.transaction().execute((trx) =>
+      createLoop(
+        trx,
+        baseline,
+        {
+          rounds: 10,
+          budgetAtomic: atomicUsdc(1_000_000),
+          maxPriceAtomic: atomicUsdc(250_000),
+          parallel: 4,
+          prefer: null,
+          agent: null,
+          auditShare: 0,
+          ...settings,
+        },
+        bench.nowMs,
+      ),
+    );
+    bench.loopId = loop.loopId;
+    bench.rootHash = loop.rootHash;
+    return bench;
+  }
+
+  async tick(): Promise<void> {
+    this.nowMs += 1_000;
+    await this.engine.tick();
+  }
+
+  /** Queues the script with other levels. */
+  async propose(...levels: readonly number[]): Promise<void> {
+    const proposals: QueuedProposal[] = [];
+    for (const level of levels) {
+      const edits = [{ search: 'LEVEL = 0', replace: `LEVEL = ${level}` }];
+      const variant = createVariant({ source: this.#source, base: this.#source, edits, config: {} });
+      await this.db.transaction().execute((trx) => saveSource(trx, variant.trainHash, variant.source, this.nowMs));
+      const { trainHash, parentHash, config, description } = variant;
+      proposals.push({ trainHash, parentHash, config, description, hypothesis: null });
+    }
+    await updateLoop(this.db, this.loopId, this.nowMs, (now) => ({
+      state: 'running',
+      queue: [...now.queue, ...proposals],
+    }));
+    await this.tick();
+  }
+
+  async open(role?: string): Promise<Experiment[]> {
+    const runs = await loadExperiments(this.db, { loopId: this.loopId, isOpen: true, limit: 100 });
+    return runs.filter((run) => role === undefined || run.role === role);
+  }
+
+  /** The only open run, which must be of this role. */
+  async take(role: string): Promise<Experiment> {
+    const open = await this.open();
+    expect(open.map((run) => run.role)).toEqual([role]);
+    const [run] = open;
+    if (!run) throw new Error('nothing is open');
+    return run;
+  }
+
+  /** A worker answers, the run is judged and published. */
+  async answer(run: Experiment, endpoint: string, valBpb: number, metrics: RunResult['metrics'] = null) {
+    this.nowMs += 1_000;
+    const result = { status: 'completed', returnCode: 0, valBpb, durationSeconds: 1, untrustedNote: null } as const;
+    const { db } = this;
+    const { experimentId } = run;
+    const ran = { ...run, workerEndpoint: endpoint };
+    await db
+      .updateTable('experiments')
+      .set({ worker_endpoint: endpoint })
+      .where('experiment_id', '=', experimentId)
+      .execute();
+    const { judgement, enact } = await ruleOn(db, ran, { ...result, metrics, flags: [] }, 1, this.nowMs);
+    await db.transaction().execute(async (trx) => {
+      await trx
+        .updateTable('experiments')
+        .set({
+          state: 'published',
+          val_bpb: valBpb,
+          verdict: judgement.verdict,
+          judgement: JSON.stringify(judgement),
+          finished_at: this.nowMs,
+          updated_at: this.nowMs,
+        })
+        .where('experiment_id', '=', experimentId)
+        .execute();
+      await enact(trx);
+    });
+    await this.tick();
+    return judgement;
+  }
+
+  async refuse(run: Experiment, code: string): Promise<void> {
+    await this.db
+      .updateTable('experiments')
+      .set({ state: 'refused', reason: JSON.stringify({ code, text: code }), finished_at: this.nowMs })
+      .where('experiment_id', '=', run.experimentId)
+      .execute();
+    await this.tick();
+  }
+
+  /** Runs the baseline, then a proposal. */
+  async begin(endpoint: string, baseline: number): Promise<void> {
+    await this.tick();
+    await this.answer(await this.take('baseline'), endpoint, baseline);
+  }
+
+  champion() {
+    return loadChampion(this.db, this.rootHash, this.loopId);
+  }
+
+  state = async () => (await loadLoop(this.db, this.loopId))?.state;
+}
+
+describe('a would-be champion', () => {
+  it('becomes champion only after a fresh run, whose score alone is then its estimate', async () => {
+    const bench = await Bench.open();
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1);
+    const round = await bench.take('round');
+    expect(await bench.answer(round, ALPHA, 1.95)).toMatchObject({ verdict: 'KEEP' });
+    expect(await bench.champion()).toMatchObject({ valBpb: 2, verified: false });
+    const fresh = await bench.take('confirmation');
+    expect(fresh).toMatchObject({ auditOf: round.experimentId, round: null, variantHash: round.variantHash });
+    expect(fresh.experimentId).not.toBe(round.experimentId);
+    expect(await bench.answer(fresh, BRAVO, 1.951)).toMatchObject({ verdict: 'KEEP' });
+    expect(await bench.champion()).toMatchObject({
+      experimentId: round.experimentId,
+      valBpb: 1.951,
+      verified: true,
+      runs: 1,
+    });
+    expect((await loadTitles(bench.db, { scope: bench.loopId })).map(({ cause }) => cause)).toEqual([
+      'baseline',
+      'confirmed',
+    ]);
+    expect(await bench.state()).toBe('needs_proposals');
+  });
+
+  it('with a fabricated score never does; a third worker decides who is wrong, and its giver loses standing', async () => {
+    const bench = await Bench.open();
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1);
+    const round = await bench.take('round');
+    await bench.answer(round, BRAVO, 1.92);
+    await bench.answer(await bench.take('confirmation'), ALPHA, 2.003);
+    const third = await bench.take('audit');
+    expect(third.auditOf).toBe(round.experimentId);
+    await bench.answer(third, CHARLIE, 2.003);
+    expect(await bench.champion()).toMatchObject({ valBpb: 2 });
+    expect(await bench.open()).toEqual([]);
+    const standings = await loadStandings(bench.db, bench.nowMs);
+    expect(standings.get(BRAVO)).toMatchObject({ state: 'quarantined', disagreements: 1, agreements: 0 });
+    expect(standings.get(ALPHA)).toMatchObject({ state: 'ok', disagreements: 0, agreements: 1 });
+    expect(standings.get(CHARLIE)).toMatchObject({ state: 'ok', agreements: 1 });
+  });
+
+  it('is not brought down by a lying confirmation: the third worker agrees with the first', async () => {
+    const bench = await Bench.open();
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1);
+    const round = await bench.take('round');
+    await bench.answer(round, ALPHA, 1.95);
+    await bench.answer(await bench.take('confirmation'), BRAVO, 2.2);
+    await bench.answer(await bench.take('audit'), CHARLIE, 1.95);
+    expect(await bench.champion()).toMatchObject({ experimentId: round.experimentId, valBpb: 1.95, verified: true });
+    expect((await loadStandings(bench.db, bench.nowMs)).get(BRAVO)?.state).toBe('quarantined');
+  });
+
+  it('too good for one step is run again elsewhere, and believed when that gives the same', async () => {
+    const bench = await Bench.open();
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1);
+    const round = await bench.take('round');
+    expect(await bench.answer(round, ALPHA, 1.6)).toMatchObject({ verdict: 'SUSPECT' });
+    expect(await bench.answer(await bench.take('confirmation'), BRAVO, 1.6)).toMatchObject({ verdict: 'KEEP' });
+    expect(await bench.champion()).toMatchObject({ valBpb: 1.6, verified: true });
+  });
+
+  it('that nobody else can run holds the title unverified', async () => {
+    const bench = await Bench.open();
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1);
+    await bench.answer(await bench.take('round'), ALPHA, 1.95);
+    await bench.refuse(await bench.take('confirmation'), NO_INDEPENDENT_WORKER);
+    expect(await bench.open()).toEqual([]);
+    expect(await bench.champion()).toMatchObject({ valBpb: 1.95, verified: false });
+    expect((await loadTitles(bench.db, { scope: bench.loopId })).at(-1)).toMatchObject({ cause: 'unconfirmed' });
+  });
+
+  it('gives the title back when later runs speak against it', async () => {
+    const bench = await Bench.open();
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1);
+    const round = await bench.take('round');
+    await bench.answer(round, ALPHA, 1.95);
+    await bench.refuse(await bench.take('confirmation'), NO_INDEPENDENT_WORKER);
+    // Somebody submits the program of the champion again, at two other workers.
+    for (const endpoint of [BRAVO, CHARLIE]) {
+      const { experiment } = await draftExperiment(
+        bench.db,
+        {
+          variant: { ...round, source: 'unused' },
+          subject: sha256(canonicalJson([endpoint])),
+          workerRequest: endpoint,
+          quoteId: null,
+          maxPriceAtomic: round.maxPriceAtomic,
+          consent: NO_CONSENT,
+          idempotencyKey: `again-${endpoint}`,
+          hypothesis: null,
+          agent: null,
+          loop: { loopId: bench.loopId, role: 'audit', round: null, auditOf: round.experimentId },
+        },
+        bench.nowMs,
+      );
+      await bench.answer(experiment, endpoint, 2.001);
+    }
+    expect(await bench.champion()).toMatchObject({ valBpb: 2 });
+    const causes = (await loadTitles(bench.db, { scope: bench.loopId })).map(({ cause }) => cause);
+    expect(causes).toEqual(['baseline', 'unconfirmed', 'rolled_back']);
+  });
+});
+
+describe('a script with a seed', () => {
+  const numpy = [
+    'import numpy',
+    'from pydoc_data.topics import topics',
+    'CONTEXT = 8',
+    'EMBED_DIM = 32',
+    'DEPTH = 2',
+    'TOTAL_BATCH_SIZE = 1024',
+    'MATRIX_LR = 0.005',
+    'WARMDOWN_RATIO = 0.3',
+    'SEED = 42  # drawn once',
+    'MAX_STEPS = 0',
+    'FLOP_BUDGET = 1',
+    'LEVEL = 0',
+    'def loss_and_grads(): pass',
+    'def evaluate_bpb(): pass',
+    'print("val_bpb:", evaluate_bpb())',
+  ].join('\n');
+
+  it('is confirmed with another seed where there is only one worker: the one edit that the server makes itself', async () => {
+    const bench = await Bench.open({}, numpy);
+    await bench.begin(ALPHA, 2.14);
+    await bench.propose(1);
+    const round = await bench.take('round');
+    expect(await bench.answer(round, ALPHA, 2.03)).toMatchObject({ verdict: 'KEEP' });
+    await bench.refuse(await bench.take('confirmation'), NO_INDEPENDENT_WORKER);
+    const reseeded = await bench.take('confirmation');
+    expect(reseeded.variantHash).not.toBe(round.variantHash);
+    expect(reseeded).toMatchObject({ description: 'SEED 42 → 43', rootHash: bench.rootHash });
+    await bench.answer(reseeded, ALPHA, 2.05);
+    expect(await bench.champion()).toMatchObject({ experimentId: round.experimentId, valBpb: 2.05, verified: true });
+  });
+
+  it('is tested again with another seed when a score is too close to call', async () => {
+    const bench = await Bench.open({}, numpy);
+    await bench.begin(ALPHA, 2.14);
+    await bench.propose(1);
+    expect(await bench.answer(await bench.take('round'), ALPHA, 2.1)).toMatchObject({ verdict: 'RETEST' });
+    expect((await bench.take('retest')).description).toBe('SEED 42 → 43');
+  });
+});
+
+describe('audits', () => {
+  it('repeat all runs at share 1, none at share 0, in roles that only the store knows', async () => {
+    const bench = await Bench.open({ auditShare: 1 });
+    await bench.begin(ALPHA, 2);
+    const audit = await bench.take('audit');
+    const [baseline] = (await loadProgress(bench.db, bench.loopId)).runs;
+    expect(audit).toMatchObject({ auditOf: baseline?.experimentId, variantHash: baseline?.variantHash, config: {} });
+    expect(audit.experimentId).toMatch(/^exp-\d{8}-[0-9a-f]{16}$/);
+    await bench.answer(audit, BRAVO, 2);
+    expect(await bench.champion()).toMatchObject({ valBpb: 2, runs: 2, verified: true });
+    await bench.propose(5);
+    await bench.answer(await bench.take('round'), ALPHA, 2.4);
+    expect(await bench.open('audit')).toHaveLength(1);
+  });
+
+  it('are drawn at the rate that was asked for, and by nobody who lacks the secret', () => {
+    fc.assert(
+      fc.property(fc.string({ minLength: 8 }), (secret) => {
+        const lots = Array.from({ length: 400 }, (_, index) => drawShare(secret, 'loop', `exp-${index}`));
+        expect(lots.every((lot) => lot >= 0 && lot < 1)).toBe(true);
+        const share = lots.filter((lot) => lot < 0.1).length / lots.length;
+        expect(share).toBeGreaterThan(0.02);
+        expect(share).toBeLessThan(0.2);
+        expect(lots).not.toEqual(lots.map((_, index) => drawShare(`${secret}x`, 'loop', `exp-${index}`)));
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('a worker whose time is over is tried with a known program, and is back when it tells the truth', async () => {
+    const bench = await Bench.open({ auditShare: 0.000001 });
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1);
+    await bench.answer(await bench.take('round'), BRAVO, 1.92);
+    await bench.answer(await bench.take('confirmation'), ALPHA, 2.003);
+    await bench.answer(await bench.take('audit'), CHARLIE, 2.003);
+    bench.nowMs += 3_600_000;
+    expect((await loadStandings(bench.db, bench.nowMs)).get(BRAVO)?.state).toBe('probation');
+    await bench.propose(2);
+    await bench.answer(await bench.take('round'), ALPHA, 2.3);
+    const canary = await bench.take('canary');
+    expect(canary.workerRequest).toBe(BRAVO);
+    await bench.answer(canary, BRAVO, 2.003);
+    expect((await loadStandings(bench.db, bench.nowMs)).get(BRAVO)?.state).toBe('ok');
+  });
+});
+
+describe('a loop ends', () => {
+  it('when its champion reaches the target', async () => {
+    const bench = await Bench.open({ targetValBpb: 1.96 });
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1, 2, 3, 4, 5);
+    const [first] = (await bench.open('round')).filter(({ round }) => round === 1);
+    if (!first) throw new Error('no round');
+    await bench.answer(first, ALPHA, 1.95);
+    expect(await bench.state()).toBe('running');
+    await bench.answer((await bench.open('confirmation'))[0] ?? first, BRAVO, 1.95);
+    for (const run of await bench.open()) await bench.answer(run, ALPHA, 2.1);
+    expect(await loadLoop(bench.db, bench.loopId)).toMatchObject({
+      state: 'finished',
+      reason: { code: 'target_reached' },
+    });
+    const rounds = (await loadProgress(bench.db, bench.loopId)).roundsStarted;
+    expect(rounds).toBeLessThanOrEqual(5);
+  });
+
+  it('at its deadline, and starts nothing after it', async () => {
+    const bench = await Bench.open({ deadlineMs: START + 60_000, parallel: 1 });
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1, 2);
+    const round = await bench.take('round');
+    bench.nowMs = START + 61_000;
+    await bench.tick();
+    expect(await bench.state()).toBe('running');
+    await bench.answer(round, ALPHA, 1.9);
+    expect(await bench.open()).toEqual([]);
+    expect(await loadLoop(bench.db, bench.loopId)).toMatchObject({ state: 'finished', reason: { code: 'deadline' } });
+  });
+
+  it('after 20 rounds that improved nothing', async () => {
+    const bench = await Bench.open({ rounds: 100, parallel: 1 });
+    await bench.begin(ALPHA, 2);
+    await bench.propose(...Array.from({ length: 30 }, (_, index) => index + 1));
+    for (let round = 0; round < 20; round += 1) await bench.answer(await bench.take('round'), ALPHA, 2.1 + round / 100);
+    expect(await loadLoop(bench.db, bench.loopId)).toMatchObject({ state: 'finished', reason: { code: 'stagnation' } });
+    expect(await bench.open()).toEqual([]);
+  });
+});
+
+it('drafts an extra run once, however often the process dies', async () => {
+  const bench = await Bench.open();
+  await bench.begin(ALPHA, 2);
+  await bench.propose(1);
+  await bench.answer(await bench.take('round'), ALPHA, 1.95);
+  const { role, experimentId } = await bench.take('confirmation');
+  expect(role).toBe('confirmation');
+  for (let death = 0; death < 3; death += 1) {
+    const successor = new LoopEngine(bench.db, { nowMs: () => bench.nowMs }, silentLog);
+    await successor.tick();
+  }
+  expect((await bench.open()).map((run) => run.experimentId)).toEqual([experimentId]);
+});

@@ -1,0 +1,111 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import type { Clock } from '../base/time.ts';
+import type { Experiment } from '../experiment/experiment.ts';
+import { draftExperiment } from '../experiment/journal.ts';
+import type { Task } from '../experiment/task-schema.ts';
+import { type Db, loadMasterSecret } from '../store/database.ts';
+import { findChampion, loadTask } from './champion.ts';
+import { loadScoredRuns } from './evidence.ts';
+import { draftExtra } from './extra-draft.ts';
+import { type Extra, findUnconfirmable, planExtras } from './extras.ts';
+import type { Loop } from './loop.ts';
+import { settleScope } from './ruling.ts';
+import { loadStandings } from './standing.ts';
+import { loadTitles } from './titles.ts';
+
+/** What a look at a loop's results has shown. */
+export interface Review {
+  /** Extra runs that were started. */
+  readonly started: number;
+  /** Score of the champion; null before the first. */
+  readonly championValBpb: number | null;
+}
+
+interface Plan {
+  readonly task: Task;
+  readonly extras: readonly Extra[];
+  readonly championValBpb: number | null;
+}
+
+/** Runs again what has to be run again: would-be champions, audits, contradictions, and workers on probation. */
+export class AuditEngine {
+  readonly #db: Db;
+  readonly #clock: Clock;
+  #secret: Promise<string> | undefined;
+  /** Loop → what is to be run again, and what that follows from: nothing changes between two results. */
+  readonly #plans = new Map<string, { readonly signature: string; readonly plan: Plan }>();
+  readonly #tasks = new Map<string, Promise<Task>>();
+
+  constructor(db: Db, clock: Clock) {
+    this.#db = db;
+    this.#clock = clock;
+  }
+
+  /**
+   * Settles the title and starts extra runs.
+   * @param experiments all runs of the loop, oldest first
+   * @param room how many runs may start
+   */
+  async review(loop: Loop, experiments: readonly Experiment[], room: number): Promise<Review> {
+    const ended = experiments.filter((run) => run.finishedAtMs !== null || run.state === 'judged').length;
+    const signature = `${experiments.length} ${ended}`;
+    const known = this.#plans.get(loop.loopId);
+    const plan = known?.signature === signature ? known.plan : await this.#plan(loop, experiments);
+    this.#plans.set(loop.loopId, { signature, plan });
+    let started = 0;
+    for (const extra of plan.extras.slice(0, Math.max(0, room))) {
+      if (await this.#start(loop, experiments, extra, plan.task)) started += 1;
+    }
+    return { started, championValBpb: plan.championValBpb };
+  }
+
+  async #plan(loop: Loop, experiments: readonly Experiment[]): Promise<Plan> {
+    const { rootHash, loopId, settings } = loop;
+    const nowMs = this.#clock.nowMs();
+    this.#tasks.set(rootHash, this.#tasks.get(rootHash) ?? loadTask(this.#db, rootHash));
+    const [task, runs, standings, secret] = await Promise.all([
+      this.#tasks.get(rootHash) ?? loadTask(this.#db, rootHash),
+      loadScoredRuns(this.#db, { rootHash }),
+      loadStandings(this.#db, nowMs),
+      this.#loadSecret(),
+    ]);
+    if (findUnconfirmable(experiments, runs).size > 0)
+      await this.#db.transaction().execute((trx) => settleScope(trx, loop, task, nowMs));
+    const titles = await loadTitles(this.#db, { scope: loopId });
+    const probation = [...standings].flatMap(([endpoint, { state, offences }]) =>
+      state === 'probation' ? [{ endpoint, offences }] : [],
+    );
+    const extras = planExtras({
+      task,
+      experiments,
+      runs,
+      titles,
+      loopId,
+      rounds: settings.rounds,
+      auditShare: settings.auditShare,
+      draw: (experimentId) => drawShare(secret, loopId, experimentId),
+      probation,
+    });
+    return { task, extras, championValBpb: findChampion(titles, runs, task)?.valBpb ?? null };
+  }
+
+  async #start(loop: Loop, experiments: readonly Experiment[], extra: Extra, task: Task): Promise<boolean> {
+    const of = experiments.find(({ experimentId }) => experimentId === extra.of);
+    if (!of) return false;
+    const draft = await draftExtra(this.#db, loop, extra, of, task.seedKnob);
+    if (!draft) return false;
+    // One key, one experiment: what a dead process has drafted is found, not paid again.
+    return (await draftExperiment(this.#db, draft, this.#clock.nowMs())).isNew;
+  }
+
+  #loadSecret(): Promise<string> {
+    this.#secret ??= loadMasterSecret(this.#db, () => randomBytes(32).toString('hex'));
+    return this.#secret;
+  }
+}
+
+/** Draws the lot of an experiment, from 0 to 1: the same at every look, and foreseen by nobody without the secret. */
+export function drawShare(secret: string, loopId: string, experimentId: string): number {
+  const digest = createHmac('sha256', secret).update(`audit ${loopId} ${experimentId}`).digest();
+  return digest.readUInt32BE(0) / 2 ** 32;
+}
