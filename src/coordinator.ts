@@ -140,17 +140,17 @@ export class Coordinator {
     switch (input.action) {
       case 'start': {
         const loopId = await startLoop(services, input.start);
-        return followLoop(services, runner, loopId, waitSeconds, call, []);
+        return followLoop(services, runner, loopId, waitSeconds, call);
       }
       case 'continue': {
-        const refused = await continueLoop(services, input.loopId, input.proposals);
-        return followLoop(services, runner, input.loopId, waitSeconds, call, refused);
+        const report = await continueLoop(services, input.loopId, input.proposals);
+        return followLoop(services, runner, input.loopId, waitSeconds, call, report);
       }
       case 'stop':
         await stopLoop(services, input.loopId);
-        return followLoop(services, runner, input.loopId, waitSeconds, call, []);
+        return followLoop(services, runner, input.loopId, waitSeconds, call);
       case 'status':
-        return followLoop(services, runner, input.loopId, waitSeconds, call, []);
+        return followLoop(services, runner, input.loopId, waitSeconds, call);
     }
   }
 

@@ -418,7 +418,8 @@ describe('a repeated submission', () => {
 
   it('with another config is another experiment', async () => {
     const other = await lab.connect();
-    const script = { train_py: scoreScript('1.5', 'two configs'), worker: endpoint(PLAIN) };
+    const reader = `${scoreScript('1.5', 'two configs')}# reads AUTORESEARCH_EXPERIMENT_CONFIG\n`;
+    const script = { train_py: reader, worker: endpoint(PLAIN) };
     const first = await other.submit(script);
     const second = await other.submit({ ...script, config: { a: 1 } });
     expect(second.experiment_id).not.toBe(first.experiment_id);

@@ -268,10 +268,10 @@ describe('submit_experiment and get_experiment', () => {
   });
 
   it('hands the config to a script that reads it', async () => {
-    const config = { MAX_ORDER: 2, TRAIN_BYTES: 60_000 };
+    const config = { MAX_ORDER: 2, CACHE_WEIGHT: 0.05 };
     const done = await host.run({ train_py: TRAIN_STDLIB, config });
     expect(done.state).toBe('published');
-    expect(done.metrics).toMatchObject({ depth: 2, num_steps: 60_000 });
+    expect(done.metrics).toMatchObject({ depth: 2, num_steps: 240_000 });
     expect(done.description).toContain('MAX_ORDER := 2');
   });
 

@@ -2,7 +2,16 @@ import * as z from 'zod';
 import { InputError } from '../src/base/errors.ts';
 import type { LoopAction } from '../src/coordinator.ts';
 import { defineTool } from './define-tool.ts';
-import { config, edits, trainPath, trainPy, waitSeconds } from './shared-schemas.ts';
+import {
+  acceptWarnings,
+  config,
+  edits,
+  repeat,
+  similar,
+  trainPath,
+  trainPy,
+  waitSeconds,
+} from './shared-schemas.ts';
 
 const input = z.strictObject({
   action: z.enum(['start', 'continue', 'status', 'stop']),
@@ -17,6 +26,8 @@ const input = z.strictObject({
         train_py: trainPy.optional(),
         config: config.optional(),
         hypothesis: z.string().max(1_000).optional(),
+        repeat,
+        accept_warnings: acceptWarnings,
       }),
     )
     .min(1)
@@ -38,6 +49,9 @@ const input = z.strictObject({
     .enum(['agent', 'auto'])
     .default('agent')
     .describe('For start. auto: a built-in proposer designs all variants.'),
+  audit_share: z.number().min(0).max(1).default(0.1).describe('For start: share of runs repeated elsewhere as audits.'),
+  target_val_bpb: z.number().optional().describe('For start: end when the champion reaches it.'),
+  deadline: z.iso.datetime().optional().describe('For start: nothing new after it.'),
   wait_seconds: waitSeconds,
 });
 
@@ -77,6 +91,7 @@ export const runLoop = defineTool({
     refused: z
       .array(z.object({ proposal: z.number(), code: z.string(), reason: z.string(), next_step: z.string() }))
       .optional(),
+    similar: similar,
     reason: z.string().optional(),
     reason_code: z.string().optional(),
     think: z.string().optional(),

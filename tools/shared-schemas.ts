@@ -13,15 +13,27 @@ export const config = z
   );
 
 export const edits = z
-  .array(z.strictObject({ search: z.string().min(1), replace: z.string() }))
+  .array(
+    z.strictObject({
+      search: z.string().min(1).optional(),
+      replace: z.string().optional(),
+      diff: z.string().optional(),
+    }),
+  )
   .max(50)
-  .describe('Replacements in the base, applied in order; each search text must occur exactly once.');
+  .describe('Applied in order: search (occurs exactly once) and replace, or a unified diff.');
+
+export const repeat = z.boolean().optional();
+export const acceptWarnings = z.boolean().optional();
 
 export const responseFormat = z.enum(['concise', 'detailed']).default('concise').describe('detailed: every field.');
 
 const MAX_SOURCE_CHARS = 524_288;
 export const trainPy = z.string().max(MAX_SOURCE_CHARS).describe('Whole source of the training script.');
 export const trainPath = z.string().max(1_024).describe('Path of the script below the working directory.');
+
+/** Earlier experiments that are much like a new one, with what they gave. */
+export const similar = z.array(z.string()).optional();
 
 /** One experiment; what is not known yet is absent. */
 export const experiment = z.object({
@@ -54,4 +66,6 @@ export const experiment = z.object({
   round: z.number().optional(),
   hypothesis: z.string().optional(),
   agent: z.string().optional(),
+  warnings: z.array(z.string()).optional(),
+  similar,
 });

@@ -1,12 +1,21 @@
 import * as z from 'zod';
 import { defineTool } from './define-tool.ts';
-import { config, edits, experiment, trainPath, trainPy, waitSeconds } from './shared-schemas.ts';
+import {
+  acceptWarnings,
+  config,
+  edits,
+  repeat,
+  experiment,
+  trainPath,
+  trainPy,
+  waitSeconds,
+} from './shared-schemas.ts';
 
 export const submitExperiment = defineTool({
   name: 'submit_experiment',
   title: 'Buy one training run',
   description:
-    "Runs one variant of a train.py on a paid GPU worker and judges its val_bpb (lower is better). PAYS in USDC within the operator's caps, and sends script and config to a stranger whose status page may show them. Give the program as train_py, train_path, or base + edits. The same call again returns the same experiment and never pays twice. Returns after wait_seconds at the latest; follow with get_experiment.",
+    "Runs one variant of a train.py on a paid GPU worker and judges its val_bpb (lower is better). PAYS in USDC within the operator's caps, and sends script and config to a stranger whose status page may show them. Give the program as train_py, train_path, or base + edits. A gate checks it first. The same call again returns the same experiment and never pays twice; a variant that ran before is refused with its result. Returns after wait_seconds at the latest; follow with get_experiment.",
   input: z.strictObject({
     train_py: trainPy.optional(),
     train_path: trainPath.optional(),
@@ -37,6 +46,8 @@ export const submitExperiment = defineTool({
       .describe('8-64 of A-Z a-z 0-9 _ -; a repeat with it returns the same experiment.'),
     hypothesis: z.string().max(1_000).optional().describe('Why it should help; kept in the record.'),
     agent: z.string().max(80).optional().describe('Name of who proposes it; kept in the record.'),
+    repeat: repeat.describe('Run it although an equal variant ran.'),
+    accept_warnings: acceptWarnings.describe('Run it although the gate warns.'),
     allow_upfront: z.boolean().optional().describe('Also pay workers that want the money first and refund nothing.'),
     allow_overlap: z
       .boolean()

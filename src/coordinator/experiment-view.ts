@@ -2,6 +2,7 @@ import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
 import type { Experiment } from '../experiment/experiment.ts';
 import type { ExperimentState, Settlement } from '../experiment/states.ts';
+import { loadWarnings } from '../experiment/variant-form.ts';
 import type { Db } from '../store/database.ts';
 
 /** One experiment as tools and commands show it (design.md section 8). What is not known yet is absent. */
@@ -35,6 +36,10 @@ export interface ExperimentView {
   readonly round?: number;
   readonly hypothesis?: string;
   readonly agent?: string;
+  /** What the gate had to say about the variant. */
+  readonly warnings?: string[];
+  /** Earlier experiments that are much like it, with what they gave. */
+  readonly similar?: string[];
 }
 
 /** Shows an experiment with what its newest attempt costs and where it was settled. */
@@ -45,6 +50,7 @@ export async function viewExperiment(db: Db, experiment: Experiment, nowMs: numb
     .where('experiment_id', '=', experiment.experimentId)
     .where('attempt', '=', experiment.attempt)
     .executeTakeFirst();
+  const warnings = await loadWarnings(db, experiment.variantHash);
   const { result, judgement, reason } = experiment;
   const endMs = experiment.finishedAtMs ?? nowMs;
   return {
@@ -73,6 +79,7 @@ export async function viewExperiment(db: Db, experiment: Experiment, nowMs: numb
     ...(experiment.round === null ? {} : { round: experiment.round }),
     ...(experiment.hypothesis === null ? {} : { hypothesis: experiment.hypothesis }),
     ...(experiment.agent === null ? {} : { agent: experiment.agent }),
+    ...(warnings.length > 0 ? { warnings } : {}),
   };
 }
 

@@ -2,6 +2,7 @@ import { InputError, NotFoundError } from '../base/errors.ts';
 import { canonicalJson, type Sha256, sha256 } from '../base/hash.ts';
 import { type AtomicUsdc, atomicUsdc, parseUsd } from '../base/money.ts';
 import { loadChampion } from '../campaign/champion.ts';
+import { releaseClaim } from '../experiment/claims.ts';
 import { type Experiment, loadExperiment, loadExperiments } from '../experiment/experiment.ts';
 import { type Draft, draftExperiment, findByKey, findSubmitted } from '../experiment/journal.ts';
 import { type ExperimentState, isCancellable } from '../experiment/states.ts';
@@ -9,6 +10,7 @@ import { writeOutcome } from '../payment/journal.ts';
 import { NoWalletError } from '../payment/payment-errors.ts';
 import { loadQuote, type Quote } from '../payment/quote.ts';
 import { type ExperimentView, viewExperiment } from './experiment-view.ts';
+import { findRunning, type Insistence, listSimilar, passGate } from './gate.ts';
 import { probeWorker } from './probe.ts';
 import type { Services } from './services.ts';
 import type { RunnerStarter } from './spawn-runner.ts';
@@ -16,7 +18,7 @@ import { type NamedBases, resolveVariant, type VariantInput } from './variant-in
 import { waitUntil } from './wait.ts';
 import { resolveWorker } from './workers.ts';
 
-export interface SubmitInput extends VariantInput {
+export interface SubmitInput extends VariantInput, Insistence {
   /** Endpoint, worker id or `auto`. */
   readonly worker: string;
   readonly quote_id?: string | undefined;
@@ -54,7 +56,13 @@ export async function submitExperiment(
   const { workerRequest, quote } = await findTarget(services, input);
   const bases = await findNamedBases(services);
   const words = hashWords(input, bases);
-  const submission = { workerRequest, quoteId: quote?.quoteId ?? null, idempotencyKey: key ?? null, loop: null };
+  const submission = {
+    workerRequest,
+    quoteId: quote?.quoteId ?? null,
+    idempotencyKey: key ?? null,
+    loop: null,
+    isRepeat: input.repeat ?? false,
+  };
   const said = words === null ? undefined : await findSubmitted(db, { ...submission, subject: words });
   if (said) return followExperiment(services, runner, said.experimentId, input.wait_seconds, call);
   const variant = await resolveVariant(db, input, bases);
@@ -72,12 +80,17 @@ export async function submitExperiment(
     hypothesis: input.hypothesis ?? null,
     agent: input.agent ?? null,
   };
-  // A repeat costs nothing, so neither caps nor the worker have a say in it.
-  if (!(await findSubmitted(db, draft))) {
-    await assertMayStart(services, workerRequest, quote, maxPriceAtomic, call.signal);
-  }
-  const { experiment } = await draftExperiment(db, draft, clock.nowMs());
-  return followExperiment(services, runner, experiment.experimentId, input.wait_seconds, call);
+  // The same call again costs nothing, so neither gate, caps nor the worker have a say in it.
+  const again = await findSubmitted(db, draft);
+  if (again) return followExperiment(services, runner, again.experimentId, input.wait_seconds, call);
+  const warnings = await passGate(services, variant, input);
+  const running = await findRunning(services, variant, input);
+  if (running) return followExperiment(services, runner, running.experimentId, input.wait_seconds, call);
+  const similar = await listSimilar(services, variant);
+  await assertMayStart(services, workerRequest, quote, maxPriceAtomic, call.signal);
+  const { experiment } = await draftExperiment(db, { ...draft, warnings }, clock.nowMs());
+  const view = await followExperiment(services, runner, experiment.experimentId, input.wait_seconds, call);
+  return similar.length > 0 ? { ...view, similar } : view;
 }
 
 /**
@@ -87,7 +100,9 @@ export async function submitExperiment(
  */
 function hashWords({ base, edits, config }: SubmitInput, bases: NamedBases): Sha256 | null {
   if (base !== 'champion' && base !== 'baseline') return null;
-  const spoken = (edits ?? []).map(({ search, replace }) => ({ search, replace }));
+  const spoken = (edits ?? []).map(({ search, replace, diff }) =>
+    diff === undefined ? { search, replace } : { diff },
+  );
   return sha256(canonicalJson([base, bases.baseline, spoken, config ?? {}]));
 }
 
@@ -222,6 +237,7 @@ export async function cancelExperiment(services: Services, experimentId: string)
       .where('experiment_id', '=', experimentId)
       .execute();
     await trx.deleteFrom('slots').where('experiment_id', '=', experimentId).execute();
+    await releaseClaim(trx, experimentId);
   });
   return viewExperiment(db, await requireExperiment(services, experimentId), nowMs);
 }

@@ -6,7 +6,7 @@ import type { Experiment } from '../experiment/experiment.ts';
 import { leftUnder, sumLedger } from '../payment/budget.ts';
 import type { CallContext } from './experiments.ts';
 import { renderLoopThink } from './loop-think.ts';
-import type { RefusedProposal } from './loops.ts';
+import type { ProposalReport } from './loops.ts';
 import type { Services } from './services.ts';
 import type { RunnerStarter } from './spawn-runner.ts';
 import { waitUntil } from './wait.ts';
@@ -18,7 +18,7 @@ export async function followLoop(
   loopId: string,
   waitSeconds: number,
   call: CallContext,
-  refused: readonly RefusedProposal[],
+  report?: ProposalReport,
 ) {
   const { db } = services;
   let shown = '';
@@ -36,12 +36,12 @@ export async function followLoop(
     waitSeconds,
     call.signal,
   );
-  return viewLoop(services, await requireLoop(services.db, loopId), refused);
+  return viewLoop(services, await requireLoop(services.db, loopId), report);
 }
 
 const SHOWN_RESULTS = 12;
 
-async function viewLoop(services: Services, loop: Loop, refused: readonly RefusedProposal[]) {
+async function viewLoop(services: Services, loop: Loop, report: ProposalReport = { refused: [], similar: [] }) {
   const { db, clock } = services;
   const [progress, champion, ledger] = await Promise.all([
     loadProgress(db, loop.loopId),
@@ -58,15 +58,18 @@ async function viewLoop(services: Services, loop: Loop, refused: readonly Refuse
     rounds: loop.settings.rounds,
     queued: loop.queue.length,
     in_flight: progress.inFlight,
-    extra_runs: progress.runs.filter((run) => run.role !== 'round' && isOver(run)).length,
-    ...(champion ? { best: { experiment_id: champion.experimentId, val_bpb: champion.valBpb, verified: false } } : {}),
+    extra_runs: progress.runs.filter((run) => run.role !== 'round' && isOver(run) && run.state !== 'refused').length,
+    ...(champion
+      ? { best: { experiment_id: champion.experimentId, val_bpb: champion.valBpb, verified: champion.verified } }
+      : {}),
     ...(progress.baseline?.valBpb == null ? {} : { baseline_val_bpb: progress.baseline.valBpb }),
     spent_usdc: formatUsd(ledger.spentAtomic),
     reserved_usdc: formatUsd(ledger.heldAtomic),
     remaining_usdc: formatUsd(remainingAtomic),
     results: progress.runs.slice(-SHOWN_RESULTS).map(viewRun),
     results_left_out: Math.max(0, progress.runs.length - SHOWN_RESULTS),
-    ...(refused.length > 0 ? { refused: [...refused] } : {}),
+    ...(report.refused.length > 0 ? { refused: [...report.refused] } : {}),
+    ...(report.similar.length > 0 ? { similar: [...report.similar] } : {}),
     ...(loop.reason ? { reason: loop.reason.text, reason_code: loop.reason.code } : {}),
     ...(isWaiting ? { think: await renderLoopThink(services, loop.loopId, null) } : {}),
     next_step: nextStep(loop),

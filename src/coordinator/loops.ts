@@ -6,6 +6,8 @@ import { parseUsd } from '../base/money.ts';
 import { loadChampion } from '../campaign/champion.ts';
 import {
   createLoop,
+  DEFAULT_AUDIT_SHARE,
+  type Loop,
   type LoopSettings,
   loadLoops,
   type QueuedProposal,
@@ -13,17 +15,20 @@ import {
   updateLoop,
 } from '../campaign/loop.ts';
 import { loadProgress } from '../campaign/loop-engine.ts';
+import { describeOutcome } from '../campaign/novelty.ts';
+import { findClaim, releaseQueued, takeClaim } from '../experiment/claims.ts';
 import type { Edit } from '../experiment/edits.ts';
-import type { Experiment } from '../experiment/experiment.ts';
 import type { Variant } from '../experiment/variant.ts';
+import { findRoot, saveVariantForm } from '../experiment/variant-form.ts';
 import { NoWalletError } from '../payment/payment-errors.ts';
 import { saveSource } from '../provenance/sources.ts';
 import type { Trx } from '../store/database.ts';
+import { findRunning, type Insistence, listSimilar, passGate } from './gate.ts';
 import type { Services } from './services.ts';
 import { readLeftToday } from './status.ts';
 import { resolveVariant } from './variant-input.ts';
 
-export interface Proposal {
+export interface Proposal extends Insistence {
   readonly base?: string | undefined;
   readonly edits?: readonly Edit[] | undefined;
   readonly train_py?: string | undefined;
@@ -41,6 +46,10 @@ export interface StartLoopInput {
   readonly prefer?: string | undefined;
   readonly agent?: string | undefined;
   readonly mode?: 'agent' | 'auto' | undefined;
+  readonly audit_share?: number | undefined;
+  readonly target_val_bpb?: number | undefined;
+  /** ISO 8601. */
+  readonly deadline?: string | undefined;
 }
 
 /** Starts a loop; its unchanged script runs first. @throws CoordinatorError while no loop exists */
@@ -51,6 +60,7 @@ export async function startLoop(services: Services, input: StartLoopInput): Prom
     { train_py: input.train_py, train_path: input.train_path },
     { champion: null, baseline: null },
   );
+  await passGate(services, { ...variant, parentHash: null }, {});
   if (desk.walletKind === null) throw new NoWalletError();
   const leftAtomic = await readLeftToday(services);
   const wantedAtomic = input.budget_usdc === undefined ? leftAtomic : parseUsd(input.budget_usdc);
@@ -69,6 +79,9 @@ export async function startLoop(services: Services, input: StartLoopInput): Prom
     prefer: input.prefer === undefined ? null : readPreferred(input.prefer),
     agent: input.agent ?? null,
     mode: input.mode ?? 'agent',
+    auditShare: input.audit_share ?? DEFAULT_AUDIT_SHARE,
+    targetValBpb: input.target_val_bpb ?? null,
+    deadlineMs: input.deadline === undefined ? null : Date.parse(input.deadline),
   };
   // In one transaction: of two equal starts at once one finds the loop of the other.
   return db.transaction().execute(async (trx) => {
@@ -108,6 +121,13 @@ export interface RefusedProposal {
   readonly next_step: string;
 }
 
+/** What became of the proposals of one call. */
+export interface ProposalReport {
+  readonly refused: readonly RefusedProposal[];
+  /** Earlier experiments that are much like what was queued, with what they gave. */
+  readonly similar: readonly string[];
+}
+
 /**
  * Queues proposals; each stands or falls alone.
  * @throws NotFoundError, InputError when the loop takes none
@@ -116,42 +136,78 @@ export async function continueLoop(
   services: Services,
   loopId: string,
   proposals: readonly Proposal[],
-): Promise<RefusedProposal[]> {
-  const { db, clock } = services;
+): Promise<ProposalReport> {
+  const { db } = services;
   const loop = await requireLoop(services.db, loopId);
-  if (loop.state !== 'running' && loop.state !== 'needs_proposals') {
-    throw new InputError(
-      'loop_over',
-      `${loopId} is ${loop.state} and takes no proposals. Nothing was submitted.`,
-      'Start another loop with run_loop {"action": "start"}.',
-    );
-  }
-  const progress = await loadProgress(db, loopId);
+  assertOpen(loop);
   const champion = await loadChampion(db, loop.rootHash, loopId);
   const bases = { champion: champion?.experimentId ?? loop.rootHash, baseline: loop.rootHash };
-  const seen = new Map<string, string>(progress.runs.map((run) => [run.variantHash, run.experimentId]));
-  const queued: QueuedProposal[] = [];
   const refused: RefusedProposal[] = [];
+  const similar: string[] = [];
   for (const [index, proposal] of proposals.entries()) {
     try {
-      const variant = await resolveProposal(services, proposal, bases);
-      assertNew(variant, seen, progress.runs);
-      seen.set(variant.variantHash, `proposal ${index + 1}`);
-      await db.transaction().execute((trx) => saveSource(trx, variant.trainHash, variant.source, clock.nowMs()));
-      queued.push(toQueued(variant, proposal));
+      const near = await queueProposal(services, loop, await resolveProposal(services, proposal, bases), proposal);
+      similar.push(...near.map((line) => `proposal ${index + 1}: ${line}`));
     } catch (error) {
       if (!(error instanceof CoordinatorError)) throw error;
       refused.push({ proposal: index + 1, code: error.code, reason: error.message, next_step: error.nextStep });
     }
   }
-  if (queued.length > 0) {
-    await updateLoop(db, loopId, clock.nowMs(), (now) => ({
-      state: 'running',
-      reason: null,
-      queue: [...now.queue, ...queued],
-    }));
-  }
-  return refused;
+  return { refused, similar };
+}
+
+/**
+ * Claims a variant and puts it at the end of a loop's queue, in one step.
+ * @returns earlier experiments that are much like it
+ * @throws InputError when the gate or an earlier run stands against it; nothing is written then
+ */
+async function queueProposal(
+  services: Services,
+  { loopId, settings }: Loop,
+  variant: Variant,
+  proposal: Proposal,
+): Promise<string[]> {
+  const { db, clock } = services;
+  const warnings = await passGate(services, variant, proposal);
+  const running = await findRunning(services, variant, proposal);
+  if (running) throw duplicate(`is ${running.state} as ${running.experimentId}`);
+  const similar = await listSimilar(services, variant);
+  const nowMs = clock.nowMs();
+  const rootHash = await findRoot(db, variant);
+  await updateLoop(
+    db,
+    loopId,
+    nowMs,
+    (now) => {
+      assertOpen(now);
+      return { state: 'running', reason: null, queue: [...now.queue, toQueued(variant, proposal)] };
+    },
+    async (trx) => {
+      await saveSource(trx, variant.trainHash, variant.source, nowMs);
+      const effectiveHash = await saveVariantForm(trx, variant, rootHash, warnings, nowMs);
+      const earlier = await findClaim(trx, effectiveHash, nowMs);
+      if (earlier && !proposal.repeat) throw duplicate(describeOutcome({ experiment: null, claim: earlier }));
+      await takeClaim(trx, effectiveHash, { experimentId: null, loopId, agent: settings.agent }, nowMs);
+    },
+  );
+  return similar;
+}
+
+function assertOpen({ loopId, state }: Loop): void {
+  if (state === 'running' || state === 'needs_proposals') return;
+  throw new InputError(
+    'loop_over',
+    `${loopId} is ${state} and takes no proposals. Nothing was submitted.`,
+    'Start another loop with run_loop {"action": "start"}.',
+  );
+}
+
+function duplicate(what: string): InputError {
+  return new InputError(
+    'duplicate_variant',
+    `The same variant ${what}. Nothing was submitted.`,
+    'Propose something that was not tried yet, or send repeat: true to learn how noisy the score is.',
+  );
 }
 
 function resolveProposal(
@@ -168,24 +224,15 @@ function toQueued({ trainHash, parentHash, config, description }: Variant, propo
   return { trainHash, parentHash, config, description, hypothesis: proposal.hypothesis ?? null };
 }
 
-/** The same effective variant teaches nothing: its earlier result is the answer. */
-function assertNew(variant: Variant, seen: ReadonlyMap<string, string>, runs: readonly Experiment[]): void {
-  const earlier = seen.get(variant.variantHash);
-  if (earlier === undefined) return;
-  const run = runs.find(({ experimentId }) => experimentId === earlier);
-  const gave = run?.valBpb == null ? (run ? `is ${run.state}` : 'is in the queue') : `gave val_bpb ${run.valBpb}`;
-  throw new InputError(
-    'duplicate_variant',
-    `The same variant ${gave} as ${earlier}. Nothing was submitted.`,
-    'Propose something that was not tried yet.',
-  );
-}
-
 /** Stops a loop: what is running ends and is paid as agreed, nothing new starts. */
 export async function stopLoop(services: Services, loopId: string): Promise<void> {
   const { db, clock } = services;
   await requireLoop(services.db, loopId);
-  await updateLoop(db, loopId, clock.nowMs(), (loop) =>
-    loop.state === 'running' || loop.state === 'needs_proposals' ? { state: 'stopped', queue: [] } : null,
+  await updateLoop(
+    db,
+    loopId,
+    clock.nowMs(),
+    (loop) => (loop.state === 'running' || loop.state === 'needs_proposals' ? { state: 'stopped', queue: [] } : null),
+    (trx) => releaseQueued(trx, loopId),
   );
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { sleep } from '../base/time.ts';
 import { AutoDesigner } from '../campaign/auto-mode.ts';
 import { LoopEngine } from '../campaign/loop-engine.ts';
+import { renewClaims } from '../experiment/claims.ts';
 import { DEFAULT_PATIENCE } from '../experiment/drive.ts';
 import { ExperimentEngine } from '../experiment/engine.ts';
 import { expireOtherLeases, releaseLeases, renewLeases } from '../experiment/leases.ts';
@@ -134,6 +135,7 @@ export class Runner {
       return false;
     }
     await renewLeases(db, this.#owner, nowMs);
+    await renewClaims(db, nowMs);
     return true;
   }
 

@@ -1,25 +1,39 @@
 import { InputError } from '../base/errors.ts';
+import { describeNearest } from './nearest-lines.ts';
+import { applyDiff } from './unified-diff.ts';
 
-/** One change of a source: `search` must occur in it exactly once, byte for byte. */
+/** One change of a source: a text that occurs in it exactly once, byte for byte, with its replacement; or a unified diff. */
 export interface Edit {
-  readonly search: string;
-  readonly replace: string;
+  readonly search?: string | undefined;
+  readonly replace?: string | undefined;
+  readonly diff?: string | undefined;
 }
 
 /**
  * Applies edits one after the other; each sees what the ones before it made.
- * @throws InputError `edit_no_match` or `edit_ambiguous`, naming the edit and the nearest lines
+ * @throws InputError `edit_no_match`, `edit_ambiguous` or `bad_edit`, naming the edit and the nearest lines
  */
 export function applyEdits(source: string, edits: readonly Edit[]): string {
   return edits.reduce((text, edit, index) => applyEdit(text, edit, index + 1), source);
 }
 
-function applyEdit(text: string, edit: Edit, number: number): string {
+function applyEdit(text: string, { search, replace, diff }: Edit, number: number): string {
+  if (diff !== undefined && search === undefined && replace === undefined) return applyDiff(text, diff, number);
+  if (search !== undefined && replace !== undefined && diff === undefined)
+    return replaceOnce(text, { search, replace }, number);
+  throw new InputError(
+    'bad_edit',
+    `Edit ${number} is neither search with replace nor a diff alone. Nothing was submitted.`,
+    'Give each edit a search and a replace text, or a diff.',
+  );
+}
+
+function replaceOnce(text: string, edit: { search: string; replace: string }, number: number): string {
   const first = text.indexOf(edit.search);
   if (edit.search === '' || first < 0) {
     throw new InputError(
       'edit_no_match',
-      describeMiss(text, edit.search, number),
+      `Edit ${number} does not match. ${describeNearest(text, edit.search)} Nothing was submitted.`,
       'Copy the text to replace from the base as it is, with its white space, and send the edits again.',
     );
   }
@@ -36,37 +50,4 @@ function applyEdit(text: string, edit: Edit, number: number): string {
 
 function lineOf(text: string, index: number): number {
   return text.slice(0, index).split('\n').length;
-}
-
-const SHOWN_LINES = 3;
-
-function describeMiss(text: string, search: string, number: number): string {
-  const wanted = search.split('\n').find((line) => line.trim() !== '') ?? '';
-  const nearest = text
-    .split('\n')
-    .map((line, index) => ({ line, number: index + 1, score: similarity(line.trim(), wanted.trim()) }))
-    .filter(({ score }) => score > 0.3)
-    .sort((a, b) => b.score - a.score || a.number - b.number)
-    .slice(0, SHOWN_LINES)
-    .map((hit) => `line ${hit.number}: ${JSON.stringify(hit.line.slice(0, 120))}`);
-  const hint = nearest.length > 0 ? ` Nearest in the base: ${nearest.join('; ')}.` : ' Nothing in the base is like it.';
-  return `Edit ${number} does not match: ${JSON.stringify(wanted.slice(0, 120))} is not in the base.${hint} Nothing was submitted.`;
-}
-
-/** Share of common character pairs (Dice), 0 to 1. */
-function similarity(a: string, b: string): number {
-  const pairs = (text: string) => {
-    const counts = new Map<string, number>();
-    for (let index = 0; index < text.length - 1; index += 1) {
-      const pair = text.slice(index, index + 2);
-      counts.set(pair, (counts.get(pair) ?? 0) + 1);
-    }
-    return counts;
-  };
-  const left = pairs(a.slice(0, 300));
-  const right = pairs(b.slice(0, 300));
-  let common = 0;
-  for (const [pair, count] of left) common += Math.min(count, right.get(pair) ?? 0);
-  const total = Math.max(a.length - 1, 0) + Math.max(b.length - 1, 0);
-  return total === 0 ? 0 : (2 * common) / total;
 }

@@ -4,6 +4,7 @@ import { createExperimentId } from '../base/ids.ts';
 import type { AtomicUsdc } from '../base/money.ts';
 import { saveSource } from '../provenance/sources.ts';
 import type { Db, Trx } from '../store/database.ts';
+import { findClaim, releaseClaim, takeClaim } from './claims.ts';
 import {
   type Consent,
   type Experiment,
@@ -15,6 +16,7 @@ import {
 } from './experiment.ts';
 import { canTransition, type ExperimentState, isFinal, type Settlement } from './states.ts';
 import type { Variant } from './variant.ts';
+import { effectiveHashOf, findRoot, saveVariantForm } from './variant-form.ts';
 
 /** The right of one process to write to an experiment; every take-over raises the epoch and fences the one before. */
 export interface Lease {
@@ -42,6 +44,10 @@ export interface Draft {
   readonly idempotencyKey: string | null;
   readonly hypothesis: string | null;
   readonly agent: string | null;
+  /** What the gate had to say about the variant. */
+  readonly warnings?: readonly string[];
+  /** Run it although an equal variant ran or runs: a submission of its own. */
+  readonly isRepeat?: boolean;
   readonly loop: {
     readonly loopId: string;
     readonly role: Role;
@@ -71,10 +77,22 @@ export async function draftWithin(
 ): Promise<{ experiment: Experiment; isNew: boolean }> {
   const known = await findSubmitted(trx, draft);
   if (known) return { experiment: known, isNew: false };
+  const claimed = await findClaimed(trx, draft, nowMs);
+  if (claimed) return { experiment: claimed, isNew: false };
   if (draft.quoteId !== null) await assertUnused(trx, draft.quoteId);
   const key = keyOf(draft);
   await retireKey(trx, key);
   return { experiment: await insertDraft(trx, draft, key, nowMs), isNew: true };
+}
+
+/**
+ * The running experiment that has claimed the same effective variant, whoever started it. Runs of a loop were claimed
+ * when they were queued, and repeats are meant.
+ */
+async function findClaimed(trx: Trx, draft: Draft, nowMs: number): Promise<Experiment | undefined> {
+  if (draft.loop !== null || draft.isRepeat) return undefined;
+  const claim = await findClaim(trx, effectiveHashOf(draft.variant), nowMs);
+  return claim?.experimentId == null ? undefined : loadExperiment(trx, claim.experimentId);
 }
 
 /** Consent to a price is given once. @throws InputError `quote_used` when another experiment was bought under it */
@@ -97,6 +115,10 @@ async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): 
   const { variant } = draft;
   await saveSource(trx, variant.trainHash, variant.source, nowMs);
   const experimentId = createExperimentId(new Date(nowMs));
+  const rootHash = await findRoot(trx, variant);
+  const effectiveHash = await saveVariantForm(trx, variant, rootHash, draft.warnings ?? [], nowMs);
+  const claim = { experimentId, loopId: draft.loop?.loopId ?? null, agent: draft.agent };
+  await takeClaim(trx, effectiveHash, claim, nowMs);
   await trx
     .insertInto('experiments')
     .values({
@@ -108,7 +130,7 @@ async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): 
       variant_hash: variant.variantHash,
       config: JSON.stringify(variant.config),
       parent_hash: variant.parentHash,
-      root_hash: await findRoot(trx, variant),
+      root_hash: rootHash,
       description: variant.description,
       hypothesis: draft.hypothesis,
       agent: draft.agent,
@@ -131,20 +153,8 @@ async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): 
   return require(trx, experimentId);
 }
 
-/** The first source of a variant's lineage: that of the same source before, of its parent, or itself. */
-async function findRoot(trx: Trx, { trainHash, parentHash }: Variant): Promise<string> {
-  const relatives = parentHash === null ? [trainHash] : [trainHash, parentHash];
-  const relative = await trx
-    .selectFrom('experiments')
-    .select('root_hash')
-    .where('train_hash', 'in', relatives)
-    .orderBy('created_at')
-    .executeTakeFirst();
-  return relative?.root_hash ?? parentHash ?? trainHash;
-}
-
 /** What makes two submissions the same one. */
-type Submission = Pick<Draft, 'subject' | 'workerRequest' | 'quoteId' | 'idempotencyKey' | 'loop'>;
+type Submission = Pick<Draft, 'subject' | 'workerRequest' | 'quoteId' | 'idempotencyKey' | 'loop' | 'isRepeat'>;
 
 /** Finds the experiment that the same submission already made; undefined when it deserves another try. */
 export async function findSubmitted(db: Db | Trx, submission: Submission): Promise<Experiment | undefined> {
@@ -165,7 +175,8 @@ export async function findByKey(db: Db | Trx, key: string): Promise<Experiment |
 
 function keyOf(draft: Submission): string {
   if (draft.idempotencyKey !== null) return draft.idempotencyKey;
-  return sha256(canonicalJson([draft.subject, draft.workerRequest, draft.quoteId, draft.loop?.loopId ?? null]));
+  const words = [draft.subject, draft.workerRequest, draft.quoteId, draft.loop?.loopId ?? null];
+  return sha256(canonicalJson(draft.isRepeat ? [...words, 'repeat'] : words));
 }
 
 /** Ends that cost nothing: what the caller then mends, such as a cap, deserves another try under the same default key. */
@@ -222,6 +233,7 @@ export async function advance(
       .executeTakeFirst();
     if (updated.numUpdatedRows !== 1n) throw new LeaseLostError(lease.experimentId);
     await also?.(trx);
+    if (isFinal(to)) await releaseClaim(trx, lease.experimentId);
     return require(trx, lease.experimentId);
   });
 }

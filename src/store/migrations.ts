@@ -102,6 +102,37 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
       primary key (scope, seq)) strict, without rowid`,
     `create index titles_by_root on titles (root_hash)`,
   ],
+  // What was run whatever its spelling, how it differs from its parent, and who is at it.
+  '0006-novelty': [
+    `create table variants (
+      variant_hash text primary key, effective_hash text not null, root_hash text not null, description text not null,
+      knobs text not null, lines text not null, warnings text not null, created_at integer not null) strict`,
+    `create index variants_by_effect on variants (effective_hash)`,
+    `create index variants_by_root on variants (root_hash, created_at)`,
+    `create index experiments_by_program on experiments (variant_hash, created_at)`,
+    `create table claims (
+      effective_hash text primary key, experiment_id text, loop_id text, agent text,
+      until integer not null, created_at integer not null) strict`,
+  ],
+  // Ideas and conclusions about a script; and what THINK reads of a loop, whatever its length.
+  '0007-notes': [
+    `create table hypotheses (
+      hypothesis integer primary key, root_hash text not null, loop_id text not null, text text not null,
+      priority integer not null check (priority between 1 and 5), retired integer not null, agent text,
+      created_at integer not null, unique (root_hash, text)) strict`,
+    `create index hypotheses_open on hypotheses (root_hash, retired, priority, created_at)`,
+    `create table insights (
+      insight integer primary key, root_hash text not null, loop_id text not null, text text not null,
+      evidence text not null, confidence real not null check (confidence between 0 and 1),
+      superseded_by integer references insights, agent text,
+      created_at integer not null, unique (root_hash, text)) strict`,
+    `create index insights_standing on insights (root_hash, superseded_by, created_at)`,
+    `create index experiments_by_hypothesis on experiments (root_hash, hypothesis, created_at)
+      where hypothesis is not null`,
+    `create index experiments_by_loop_score on experiments (loop_id, val_bpb, verdict) where val_bpb is not null`,
+    `create index experiments_by_loop_verdict on experiments (loop_id, verdict, created_at) where verdict is not null`,
+    `create index experiments_by_loop_role on experiments (loop_id, role, finished_at, state)`,
+  ],
 };
 
 export const migrationProvider: MigrationProvider = {

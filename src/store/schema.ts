@@ -13,11 +13,15 @@ export interface Schema {
   jobs: JobsTable;
   records: RecordsTable;
   loops: LoopsTable;
+  hypotheses: HypothesesTable;
+  insights: InsightsTable;
   slots: SlotsTable;
   registry_scans: RegistryScansTable;
   registry_agents: RegistryAgentsTable;
   feedbacks: FeedbacksTable;
   titles: TitlesTable;
+  variants: VariantsTable;
+  claims: ClaimsTable;
 }
 
 interface SettingsTable {
@@ -175,6 +179,32 @@ interface LoopsTable {
   updated_at: number;
 }
 
+/** Ideas about a script; where each stands follows from the experiments that carry its text. */
+interface HypothesesTable {
+  hypothesis: Generated<number>;
+  root_hash: string;
+  loop_id: string;
+  text: string;
+  priority: number;
+  retired: number;
+  agent: string | null;
+  created_at: number;
+}
+
+/** Conclusions from experiments with a script. */
+interface InsightsTable {
+  insight: Generated<number>;
+  root_hash: string;
+  loop_id: string;
+  text: string;
+  /** Experiment ids. */
+  evidence: string;
+  confidence: number;
+  superseded_by: number | null;
+  agent: string | null;
+  created_at: number;
+}
+
 interface SlotsTable {
   worker_endpoint: string;
   experiment_id: string;
@@ -247,5 +277,32 @@ interface TitlesTable {
   /** 0 or 1: whether an independent worker confirmed it. */
   verified: number;
   cause: string;
+  created_at: number;
+}
+
+/** What is known of a variant before it runs. */
+interface VariantsTable {
+  variant_hash: string;
+  /** Equal for variants that run the same program with the same values. */
+  effective_hash: string;
+  root_hash: string;
+  description: string;
+  /** Knobs that it sets to other values than its parent. */
+  knobs: string;
+  /** Its other added and removed lines. */
+  lines: string;
+  /** What the gate has to say about it. */
+  warnings: string;
+  created_at: number;
+}
+
+/** Who is at a variant: one holder, over all processes of the store. */
+interface ClaimsTable {
+  effective_hash: string;
+  /** Null while it waits in the queue of a loop. */
+  experiment_id: string | null;
+  loop_id: string | null;
+  agent: string | null;
+  until: number;
   created_at: number;
 }

@@ -63,7 +63,7 @@ async function identify(agentId: bigint, id: string, at = house): Promise<void> 
 async function runPaid(at = house): Promise<{ id: string; agentId: bigint; owner: Hex }> {
   scripts += 1;
   const { agentId, owner } = await lab.network.registerAgent('data:,', 0);
-  const view = await at.run(worker, { train_py: `${SCRIPT}# ${scripts}\n` });
+  const view = await at.run(worker, { train_py: `${SCRIPT}run = ${scripts}\n` });
   await identify(agentId, view.experiment_id, at);
   return { id: view.experiment_id, agentId, owner };
 }
