@@ -2,9 +2,9 @@ import type { Log } from './base/log.ts';
 import { sleep } from './base/time.ts';
 import type { Config } from './config.ts';
 import type { CallContext, SubmitInput } from './coordinator/experiments.ts';
-import type { LeaderboardInput } from './coordinator/standing.ts';
 import type { Proposal, StartLoopInput } from './coordinator/loops.ts';
 import type { Services } from './coordinator/services.ts';
+import type { LeaderboardInput } from './coordinator/standing.ts';
 import type { DiscoverInput } from './coordinator/workers.ts';
 
 export interface CoordinatorOptions {
@@ -183,8 +183,12 @@ export class Coordinator {
   /** Chart of a loop as SVG, or of everything. */
   async chart(loopId: string | null): Promise<string> {
     const { services } = await this.#open();
-    const { drawChart } = await import('./leaderboard/charts.ts');
-    return drawChart(services.db, loopId);
+    const [{ drawChart }, { loadLuckLine }] = await Promise.all([
+      import('./leaderboard/charts.ts'),
+      import('./campaign/luck.ts'),
+    ]);
+    const luckLine = loopId === null ? null : await loadLuckLine(services.db, loopId);
+    return drawChart(services.db, loopId, luckLine);
   }
 
   async close(): Promise<void> {

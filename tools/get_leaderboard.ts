@@ -6,7 +6,7 @@ export const getLeaderboard = defineTool({
   name: 'get_leaderboard',
   title: 'Ranking of results',
   description:
-    'Ranks the results of runs that we paid for and checked: variants by val_bpb (lower is better), or workers. Shows the champion, the noise σ that gains are judged by, sparkline, chart and records. Scope global lists scores that workers claim, unchecked, beside our own scores at them (scored, own_*).',
+    'Ranks the results of runs that we paid for and checked: variants by val_bpb (lower is better), or workers. Shows the champion (verified: an independent worker confirmed it), the noise σ that gains are judged by, the score that luck alone would give (luck_val_bpb), sparkline, chart and records. Scope global lists scores that workers claim, unchecked, beside our own scores at them (scored, own_*).',
   input: z.strictObject({
     scope: z.enum(['variants', 'workers', 'global']).default('variants'),
     limit: z.int().min(1).max(100).default(10),
@@ -50,6 +50,8 @@ export const getLeaderboard = defineTool({
         runs: z.number(),
         sigma: z.number(),
         verified: z.boolean(),
+        luck_val_bpb: z.number().optional(),
+        tier_bests: z.record(z.string(), z.number()).optional(),
       })
       .optional(),
     sparkline: z.string().optional(),

@@ -5,7 +5,7 @@ export const getStatus = defineTool({
   name: 'get_status',
   title: 'Wallet, budget and work in flight',
   description:
-    'Payer, balance, caps, what is spent, reserved and left, experiments in flight, the latest loops and experiments, and whether wallet, chain and store answer. Amounts in atomic USDC (1e-6 dollars).',
+    'Payer, balance, caps, what is spent, reserved and left, experiments in flight, the latest loops and experiments, workers in quarantine or doubt (audits, failures), and whether wallet, chain and store answer. Amounts in atomic USDC (1e-6 dollars).',
   input: z.strictObject({}),
   output: z.object({
     payer: z.string().optional(),
@@ -40,6 +40,9 @@ export const getStatus = defineTool({
         val_bpb: z.number().optional(),
       }),
     ),
+    workers: z
+      .array(z.object({ worker_endpoint: z.string(), standing: z.string(), standing_because: z.string() }))
+      .optional(),
     runner_pid: z.number().optional(),
     frozen_since: z.string().optional(),
     data_dir: z.string(),

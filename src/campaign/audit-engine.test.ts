@@ -86,14 +86,14 @@ class Bench {
     await this.tick();
   }
 
-  async open(role?: string): Promise<Experiment[]> {
+  async listOpen(role?: string): Promise<Experiment[]> {
     const runs = await loadExperiments(this.db, { loopId: this.loopId, isOpen: true, limit: 100 });
     return runs.filter((run) => role === undefined || run.role === role);
   }
 
   /** The only open run, which must be of this role. */
   async take(role: string): Promise<Experiment> {
-    const open = await this.open();
+    const open = await this.listOpen();
     expect(open.map((run) => run.role)).toEqual([role]);
     const [run] = open;
     if (!run) throw new Error('nothing is open');
@@ -190,7 +190,7 @@ describe('a would-be champion', () => {
     expect(third.auditOf).toBe(round.experimentId);
     await bench.answer(third, CHARLIE, 2.003);
     expect(await bench.champion()).toMatchObject({ valBpb: 2 });
-    expect(await bench.open()).toEqual([]);
+    expect(await bench.listOpen()).toEqual([]);
     const standings = await loadStandings(bench.db, bench.nowMs);
     expect(standings.get(BRAVO)).toMatchObject({ state: 'quarantined', disagreements: 1, agreements: 0 });
     expect(standings.get(ALPHA)).toMatchObject({ state: 'ok', disagreements: 0, agreements: 1 });
@@ -225,7 +225,7 @@ describe('a would-be champion', () => {
     await bench.propose(1);
     await bench.answer(await bench.take('round'), ALPHA, 1.95);
     await bench.refuse(await bench.take('confirmation'), NO_INDEPENDENT_WORKER);
-    expect(await bench.open()).toEqual([]);
+    expect(await bench.listOpen()).toEqual([]);
     expect(await bench.champion()).toMatchObject({ valBpb: 1.95, verified: false });
     expect((await loadTitles(bench.db, { scope: bench.loopId })).at(-1)).toMatchObject({ cause: 'unconfirmed' });
   });
@@ -242,7 +242,7 @@ describe('a would-be champion', () => {
       const { experiment } = await draftExperiment(
         bench.db,
         {
-          variant: { ...round, source: 'unused' },
+          variant: { ...round, parentHash: null, source: 'unused' },
           subject: sha256(canonicalJson([endpoint])),
           workerRequest: endpoint,
           quoteId: null,
@@ -317,7 +317,7 @@ describe('audits', () => {
     expect(await bench.champion()).toMatchObject({ valBpb: 2, runs: 2, verified: true });
     await bench.propose(5);
     await bench.answer(await bench.take('round'), ALPHA, 2.4);
-    expect(await bench.open('audit')).toHaveLength(1);
+    expect(await bench.listOpen('audit')).toHaveLength(1);
   });
 
   it('are drawn at the rate that was asked for, and by nobody who lacks the secret', () => {
@@ -357,12 +357,12 @@ describe('a loop ends', () => {
     const bench = await Bench.open({ targetValBpb: 1.96 });
     await bench.begin(ALPHA, 2);
     await bench.propose(1, 2, 3, 4, 5);
-    const [first] = (await bench.open('round')).filter(({ round }) => round === 1);
+    const [first] = (await bench.listOpen('round')).filter(({ round }) => round === 1);
     if (!first) throw new Error('no round');
     await bench.answer(first, ALPHA, 1.95);
     expect(await bench.state()).toBe('running');
-    await bench.answer((await bench.open('confirmation'))[0] ?? first, BRAVO, 1.95);
-    for (const run of await bench.open()) await bench.answer(run, ALPHA, 2.1);
+    await bench.answer((await bench.listOpen('confirmation'))[0] ?? first, BRAVO, 1.95);
+    for (const run of await bench.listOpen()) await bench.answer(run, ALPHA, 2.1);
     expect(await loadLoop(bench.db, bench.loopId)).toMatchObject({
       state: 'finished',
       reason: { code: 'target_reached' },
@@ -380,7 +380,7 @@ describe('a loop ends', () => {
     await bench.tick();
     expect(await bench.state()).toBe('running');
     await bench.answer(round, ALPHA, 1.9);
-    expect(await bench.open()).toEqual([]);
+    expect(await bench.listOpen()).toEqual([]);
     expect(await loadLoop(bench.db, bench.loopId)).toMatchObject({ state: 'finished', reason: { code: 'deadline' } });
   });
 
@@ -390,7 +390,7 @@ describe('a loop ends', () => {
     await bench.propose(...Array.from({ length: 30 }, (_, index) => index + 1));
     for (let round = 0; round < 20; round += 1) await bench.answer(await bench.take('round'), ALPHA, 2.1 + round / 100);
     expect(await loadLoop(bench.db, bench.loopId)).toMatchObject({ state: 'finished', reason: { code: 'stagnation' } });
-    expect(await bench.open()).toEqual([]);
+    expect(await bench.listOpen()).toEqual([]);
   });
 });
 
@@ -405,5 +405,5 @@ it('drafts an extra run once, however often the process dies', async () => {
     const successor = new LoopEngine(bench.db, { nowMs: () => bench.nowMs }, silentLog);
     await successor.tick();
   }
-  expect((await bench.open()).map((run) => run.experimentId)).toEqual([experimentId]);
+  expect((await bench.listOpen()).map((run) => run.experimentId)).toEqual([experimentId]);
 });

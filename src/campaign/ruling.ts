@@ -1,4 +1,4 @@
-import { type Experiment, type Judgement, loadExperiments } from '../experiment/experiment.ts';
+import { type Experiment, type Judgement, loadExperiments, type Verification } from '../experiment/experiment.ts';
 import type { Task } from '../experiment/task-schema.ts';
 import { loadAttempt } from '../payment/attempt.ts';
 import { loadSource } from '../provenance/sources.ts';
@@ -9,7 +9,7 @@ import { gatherEvidence } from './confirm.ts';
 import { doesCount, type Evidence, isComparable, loadScoredRuns, type ScoredRun } from './evidence.ts';
 import { findUnconfirmable } from './extras.ts';
 import { judgeRun } from './judge.ts';
-import { estimateNoise } from './noise.ts';
+import { estimateNoise, splitRepeats } from './noise.ts';
 import { readTokensPerStep } from './plausibility.ts';
 import { partFromSeed } from './seed.ts';
 import { findTier } from './tier.ts';
@@ -69,7 +69,26 @@ export async function ruleOn(
       .execute();
     await settleScope(trx, experiment, task, nowMs);
   };
-  return { judgement, enact };
+  const verification = verify(experiment, judgement, evidence, run.valBpb, runs, task);
+  return { judgement: { ...judgement, verification }, enact };
+}
+
+/** What a run says about the one that it repeats, or that its own gain has to be confirmed. */
+function verify(
+  { role, auditOf, workerEndpoint }: Experiment,
+  { verdict }: Judgement,
+  evidence: Evidence,
+  valBpb: number | null,
+  runs: readonly ScoredRun[],
+  task: Task,
+): Verification | null {
+  const isGain = verdict === 'KEEP' || verdict === 'KEEP-SIMPLER';
+  if (role === 'confirmation') return valBpb === null ? null : isGain ? 'confirmed' : 'refuted';
+  if (role !== 'audit' && role !== 'canary') return isGain ? 'provisional' : null;
+  const of = runs.find(({ experimentId }) => experimentId === auditOf);
+  if (!of || valBpb === null || !isComparable(of, evidence)) return null;
+  const own: ScoredRun = { ...of, valBpb, endpoint: workerEndpoint ?? '' };
+  return splitRepeats([of, own], estimateNoise(runs, task.noisePrior).repeat).isOpen ? 'contradicts' : 'agrees';
 }
 
 /** Brings the title of a loop, or of a lineage outside loops, up to date in the transaction that changed its runs. */

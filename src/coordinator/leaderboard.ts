@@ -2,7 +2,9 @@ import { existsSync } from 'node:fs';
 import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
 import { loadChampion, loadSigma } from '../campaign/champion.ts';
+import { doesCount, groupBy, loadScoredRuns } from '../campaign/evidence.ts';
 import { loadLoops } from '../campaign/loop.ts';
+import { loadLuckLine } from '../campaign/luck.ts';
 import { loadExperiments } from '../experiment/experiment.ts';
 import { chartPath } from '../leaderboard/charts.ts';
 import { renderSparkline } from '../leaderboard/sparkline.ts';
@@ -14,6 +16,7 @@ import {
   type WorkerStanding,
 } from '../leaderboard/standings.ts';
 import { resultsPath } from '../provenance/export.ts';
+import type { Db } from '../store/database.ts';
 import { buildRows, type Table } from './columns.ts';
 import { parseCursor } from './cursor.ts';
 import { readGlobalBoard } from './global-board.ts';
@@ -63,13 +66,24 @@ async function findChampion({ db }: Services) {
   const [latest] = await loadExperiments(db, { limit: 1 });
   const champion = latest && (await loadChampion(db, latest.rootHash, null));
   if (!latest || !champion) return undefined;
+  const luck = latest.loopId === null ? null : await loadLuckLine(db, latest.loopId);
   return {
     experiment_id: champion.experimentId,
     val_bpb: champion.valBpb,
     runs: champion.runs,
     sigma: await loadSigma(db, latest.rootHash),
-    verified: false,
+    verified: champion.verified,
+    ...(luck === null ? {} : { luck_val_bpb: luck }),
+    ...(await loadTierBests(db, latest.rootHash)),
   };
+}
+
+/** The best score of each tier of machines, where there is more than one: they are never compared with each other. */
+async function loadTierBests(db: Db, rootHash: string) {
+  const tiers = groupBy((await loadScoredRuns(db, { rootHash })).filter(doesCount), ({ tier }) => tier);
+  if (tiers.length < 2) return {};
+  const bests = tiers.map((runs) => [runs[0]?.tier ?? '', Math.min(...runs.map(({ valBpb }) => valBpb))] as const);
+  return { tier_bests: Object.fromEntries(bests) };
 }
 
 const VARIANT_TABLE: Table<VariantStanding, Standing> = {

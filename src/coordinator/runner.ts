@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { sleep } from '../base/time.ts';
 import { AutoDesigner } from '../campaign/auto-mode.ts';
 import { LoopEngine } from '../campaign/loop-engine.ts';
+import { loadLuckLine } from '../campaign/luck.ts';
 import { renewClaims } from '../experiment/claims.ts';
 import { DEFAULT_PATIENCE } from '../experiment/drive.ts';
 import { ExperimentEngine } from '../experiment/engine.ts';
@@ -121,7 +122,8 @@ export class Runner {
     if (this.#staleCharts.size === 0 || (this.#engine.activeCount > 0 && !isLongAgo)) return;
     for (const loopId of this.#staleCharts) {
       this.#staleCharts.delete(loopId);
-      await exportChart(db, folder, loopId).catch((error: unknown) =>
+      const luckLine = loopId === null ? null : await loadLuckLine(db, loopId);
+      await exportChart(db, folder, loopId, luckLine).catch((error: unknown) =>
         log.warn({ error }, 'a chart could not be drawn'),
       );
     }

@@ -1,6 +1,7 @@
 import type { AtomicUsdc } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
 import { loadLoops } from '../campaign/loop.ts';
+import { explainStanding, loadStandings } from '../campaign/standing.ts';
 import { loadExperiments } from '../experiment/experiment.ts';
 import { leftUnder, sumLedger } from '../payment/budget.ts';
 import type { Services } from './services.ts';
@@ -12,12 +13,13 @@ const RECENT = 5;
 /** Wallet and budget, what is going on, and how the parts are. */
 export async function readStatus(services: Services) {
   const { db, config } = services;
-  const [wallet, open, recent, loops, runnerPid] = await Promise.all([
+  const [wallet, open, recent, loops, runnerPid, workers] = await Promise.all([
     readWallet(services),
     loadExperiments(db, { isOpen: true, limit: 50 }),
     loadExperiments(db, { limit: RECENT }),
     loadLoops(db, { limit: RECENT }),
     findRunnerPid(services),
+    listNotable(services),
   ]);
   return {
     ...wallet,
@@ -36,10 +38,25 @@ export async function readStatus(services: Services) {
       created_at: isoTime(createdAtMs),
       ...(valBpb === null ? {} : { val_bpb: valBpb }),
     })),
+    ...(workers.length > 0 ? { workers } : {}),
     ...(runnerPid === undefined ? {} : { runner_pid: runnerPid }),
     data_dir: config.dataDir,
     health: { ...wallet.health, store: 'ok' },
   };
+}
+
+/** More than these would bury the rest. */
+const MAX_NOTABLE = 10;
+
+/** Workers of which audits or failures have something to say, those in quarantine first. */
+async function listNotable({ db, clock }: Services) {
+  const standings = [...(await loadStandings(db, clock.nowMs()))].toSorted(([, a], [, b]) => a.trust - b.trust);
+  return standings
+    .flatMap(([worker_endpoint, standing]) => {
+      const standing_because = explainStanding(standing);
+      return standing_because === null ? [] : [{ worker_endpoint, standing: standing.state, standing_because }];
+    })
+    .slice(0, MAX_NOTABLE);
 }
 
 /** What is left of the day's budget, atomic USDC. */

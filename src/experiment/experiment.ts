@@ -60,6 +60,13 @@ export const VERDICTS = [
 ] as const;
 export type Verdict = (typeof VERDICTS)[number];
 
+/**
+ * What a run says about another, or waits for: a gain is `provisional` until fresh runs elsewhere; those end as
+ * `confirmed` or `refuted`; an audit `agrees` or `contradicts`.
+ */
+export const VERIFICATIONS = ['provisional', 'confirmed', 'refuted', 'agrees', 'contradicts'] as const;
+export type Verification = (typeof VERIFICATIONS)[number];
+
 /** A verdict and the numbers that led to it. */
 export const Judgement = z.object({
   verdict: z.enum(VERDICTS),
@@ -69,6 +76,7 @@ export const Judgement = z.object({
   delta: z.number().nullable(),
   sigma: z.number().nullable(),
   z: z.number().nullable(),
+  verification: z.enum(VERIFICATIONS).nullable().optional(),
 });
 export type Judgement = z.infer<typeof Judgement>;
 

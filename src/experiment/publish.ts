@@ -50,6 +50,7 @@ async function describeEnd(
   return buildRecordLine({
     ...experiment,
     verdict: experiment.judgement?.verdict ?? null,
+    verification: experiment.judgement?.verification ?? null,
     state: end.state,
     settlement,
     workerEndpoint: attempt.workerEndpoint,

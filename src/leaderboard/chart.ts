@@ -18,15 +18,19 @@ type LayerSpec = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
  * kept runs green and labelled as far as there is room, the champion's score as a step line. Scores far from the kept
  * runs become triangles at the edge, counted in the legend. The same points give the same text.
  * @param points scores in the order of their runs; descriptions may be a stranger's
+ * @param options luckLine: score that the best of so many runs would reach by luck alone, drawn where the scale has it
  * @throws Error when Vega cannot draw, which would be a defect of ours
  */
-export async function renderChart(points: readonly TrendPoint[], options: { title: string }): Promise<string> {
+export async function renderChart(
+  points: readonly TrendPoint[],
+  options: { title: string; luckLine?: number | null },
+): Promise<string> {
   // Vega is megabytes of code: only who asks for a chart loads it.
   const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]);
   const failures: string[] = [];
   // Its default logger is the console, which belongs to the MCP transport; and a failed drawing is logged, not thrown.
   const logger = vega.logger(vega.Error, 'error', (_method, _level, args) => failures.push(args.map(String).join(' ')));
-  const { spec } = vegaLite.compile(buildSpec(points, options.title), { logger });
+  const { spec } = vegaLite.compile(buildSpec(points, options.title, options.luckLine ?? null), { logger });
   const view = new vega.View(vega.parse(spec), { logger, renderer: 'none' });
   try {
     const svg = await view.toSVG();
@@ -37,7 +41,7 @@ export async function renderChart(points: readonly TrendPoint[], options: { titl
   }
 }
 
-function buildSpec(points: readonly TrendPoint[], title: string): TopLevelSpec {
+function buildSpec(points: readonly TrendPoint[], title: string, luckLine: number | null): TopLevelSpec {
   const frame = buildFrame(points);
   const runs = points.map((point, index) => locateRun(point, index + 1, frame));
   const kept = runs.filter((run) => run.isKept);
@@ -55,17 +59,23 @@ function buildSpec(points: readonly TrendPoint[], title: string): TopLevelSpec {
         fontWeight: 600,
         color: INK.strong,
       }),
-      textLayer(summarise(runs.length, kept.length, champions), { y: -44, fontSize: 13, color: INK.soft }),
+      textLayer(summarise(runs.length, kept.length, champions, luckLine), { y: -44, fontSize: 13, color: INK.soft }),
       ...(runs.length === 0
         ? [textLayer('No scored experiment yet', { x: 366, y: 130, align: 'center', fontSize: 20, color: INK.soft })]
-        : [stepLayer(champions, frame), ...runLayers(runs), ...labelLayers(placeLabels(runs, champions, PLOT))]),
+        : [
+            ...luckLayers(luckLine, frame),
+            stepLayer(champions, frame),
+            ...runLayers(runs),
+            ...labelLayers(placeLabels(runs, champions, PLOT)),
+          ]),
     ],
   };
 }
 
 /** "12 experiments, 3 kept, 1.7191 → 1.6323". */
-function summarise(total: number, keptCount: number, champions: readonly Run[]): string {
-  const counts = `${total} experiment${total === 1 ? '' : 's'}, ${keptCount} kept`;
+function summarise(total: number, keptCount: number, champions: readonly Run[], luckLine: number | null): string {
+  const luck = luckLine === null ? '' : `, by luck alone ${luckLine.toFixed(4)}`;
+  const counts = `${total} experiment${total === 1 ? '' : 's'}, ${keptCount} kept${luck}`;
   const first = champions[0]?.valBpb;
   const best = champions.at(-1)?.valBpb;
   if (first === undefined || best === undefined) return counts;
@@ -124,6 +134,22 @@ function runLayers(runs: readonly Run[]): LayerSpec[] {
       },
     },
     ...keys.map(({ label, x, y }) => textLayer(label, { x: x + 10, y, fontSize: 12, color: INK.soft })),
+  ];
+}
+
+/** What luck alone would give: a champion above this line is no news. */
+function luckLayers(luckLine: number | null, { yDomain }: Frame): LayerSpec[] {
+  const share = luckLine === null ? -1 : (yDomain[1] - luckLine) / (yDomain[1] - yDomain[0]);
+  if (share < 0 || share > 1) return [];
+  const y = share * PLOT.height;
+  const rule = { type: 'rule', color: INK.soft, opacity: 0.7 } as const;
+  return [
+    {
+      data: { values: [{ x: 0, x2: PLOT.width, y }] },
+      mark: { ...rule, strokeDash: [5, 4] },
+      encoding: { ...PIXELS, x2: { field: 'x2' } },
+    },
+    textLayer('luck', { x: PLOT.width - 24, y: y - 7, fontSize: 11, color: INK.soft }),
   ];
 }
 

@@ -15,6 +15,12 @@ export interface RecordFacts {
   readonly hypothesis: string | null;
   readonly agent: string | null;
   readonly loopId: string | null;
+  /** What the run was for: `single`, `baseline`, `round`, or one of the extra runs of a loop. */
+  readonly role: string;
+  /** The experiment that it repeats, to see whether that was true. */
+  readonly auditOf: string | null;
+  /** What it says about that one, or that its own gain is provisional; null where neither. */
+  readonly verification: string | null;
   readonly valBpb: number | null;
   readonly verdict: string | null;
   readonly workerEndpoint: string;
@@ -57,6 +63,9 @@ export function buildRecordLine(facts: RecordFacts): string {
     hypothesis: facts.hypothesis,
     agent: facts.agent,
     loop_id: facts.loopId,
+    role: facts.role,
+    audit_of: facts.auditOf,
+    verification: facts.verification,
     worker_id: facts.workerId,
     price_atomic: facts.priceAtomic.toString(),
     price_usdc: formatUsd(facts.priceAtomic),
