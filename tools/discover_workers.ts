@@ -50,8 +50,7 @@ export const discoverWorkers = defineTool({
             last_seen: z.string().optional(),
           })
           .optional(),
-        reputation: z.record(z.string(), z.record(z.string(), z.number())).nullable().optional(),
-        reputation_age_s: z.number().optional(),
+        reputation: z.record(z.string(), z.record(z.string(), z.number())).optional(),
         hidden_reason: z.string().optional(),
         matched_skill: z.string().optional(),
         source: z.string().optional(),

@@ -38,15 +38,21 @@ export async function loadReputations(
   return known;
 }
 
-/** @returns null when nobody has rated the worker */
-export function viewReputation({ reputation }: KnownReputation): ReputationView | null {
-  if (reputation === null) return null;
-  const { trusted, paid, others } = reputation;
-  return {
-    ...(trusted === null ? {} : { trusted: viewScore(trusted) }),
-    ...(paid === null ? {} : { paid: viewScore(paid) }),
-    ...(others === null ? {} : { others: viewScore(others) }),
-  };
+/** Nothing when nobody has rated the worker: what is not there has no score, not even 0. */
+export function viewReputation(known: KnownReputation | undefined): { reputation?: ReputationView } {
+  const weights = Object.entries(known?.reputation ?? {});
+  const scores = weights.flatMap(([weight, score]) => (score === null ? [] : [[weight, viewScore(score)] as const]));
+  return scores.length === 0 ? {} : { reputation: Object.fromEntries(scores) };
+}
+
+/** The same with how long ago each was read, as `age_s` in seconds. */
+export function viewDatedReputation(known: KnownReputation | undefined): { reputation?: ReputationView } {
+  const { reputation } = viewReputation(known);
+  if (!reputation || !known) return {};
+  const dated = Object.entries(reputation).map(
+    ([weight, score]) => [weight, { ...score, age_s: known.ageSeconds }] as const,
+  );
+  return { reputation: Object.fromEntries(dated) };
 }
 
 function viewScore({ score, count, reviewers, successRate, responseTimeMs }: Score): ScoreView {

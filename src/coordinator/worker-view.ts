@@ -5,7 +5,7 @@ import type { Price } from '../campaign/prices.ts';
 import type { KnownReputation } from '../discovery/reputation-book.ts';
 import type { Worker } from '../discovery/worker.ts';
 import type { Table } from './columns.ts';
-import { type ReputationView, viewReputation } from './reputations.ts';
+import { type ReputationView, viewDatedReputation, viewReputation } from './reputations.ts';
 
 /** What is known of a worker when it is shown. */
 export interface ShownWorker {
@@ -38,9 +38,8 @@ export interface WorkerView {
     readonly last_price_usdc?: string;
     readonly last_seen?: string;
   };
-  /** Null: nobody has rated it. Absent: not known yet. */
-  readonly reputation?: ReputationView | null;
-  readonly reputation_age_s?: number;
+  /** Absent: nobody has rated it, or it was not read yet. */
+  readonly reputation?: ReputationView;
   readonly payto_match?: string;
   readonly chain?: string;
   readonly agent_id?: string;
@@ -76,7 +75,7 @@ export const WORKER_TABLE: Table<ShownWorker, WorkerView> = {
   columns: [
     ({ record }) => (record ? { own_record: viewRecord(record) } : {}),
     ({ worker: { health } }) => ({ health: health.status }),
-    ({ reputation }) => (reputation ? { reputation: viewReputation(reputation) } : {}),
+    ({ reputation }) => viewReputation(reputation),
     ({ worker: { untrustedName } }) => (untrustedName === null ? {} : { untrusted_name: untrustedName }),
     ({ worker: { workerId } }) => ({ worker_id: workerId }),
     ({ worker, price }) => (isPriced(price) ? { payto_match: matchPayee(worker, price.payTo) } : {}),
@@ -93,7 +92,7 @@ export const DETAILED_WORKER_TABLE: Table<ShownWorker, WorkerView> = {
     ({ worker: { workerEndpoint } }) => (workerEndpoint === null ? {} : { worker_endpoint: workerEndpoint }),
     ...WORKER_TABLE.columns,
     ({ record }) => (record ? { own_record: { ...viewRecord(record), ...viewTrack(record) } } : {}),
-    ({ reputation }) => (reputation ? { reputation_age_s: reputation.ageSeconds } : {}),
+    ({ reputation }) => viewDatedReputation(reputation),
     ({ worker }) => viewRegistration(worker),
   ],
 };
