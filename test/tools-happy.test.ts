@@ -374,7 +374,14 @@ describe('run_loop', () => {
   it('runs the script, asks for proposals, runs them and finishes', async () => {
     const script =
       'DEPTH = 8\nRATE = 3\n# data\nprint("---")\nprint(f"val_bpb: {2 - DEPTH / 100 + RATE / 1000:.6f}")\n';
-    let loop = await host.loop({ action: 'start', train_py: script, rounds: 3, parallel: 2, agent: 'tester' });
+    let loop = await host.loop({
+      action: 'start',
+      train_py: script,
+      rounds: 3,
+      parallel: 2,
+      agent: 'tester',
+      audit_share: 0,
+    });
     loop = await host.settle(loop.loop_id);
     expect(loop).toMatchObject({ state: 'needs_proposals', rounds_done: 0, baseline_val_bpb: 1.923 });
     expect(loop.think?.length).toBeLessThanOrEqual(24_000);
@@ -400,8 +407,8 @@ describe('run_loop', () => {
       { proposal: 4, code: 'duplicate_variant' },
     ]);
     loop = await host.settle(loop.loop_id);
-    expect(loop).toMatchObject({ state: 'needs_proposals', rounds_done: 2, extra_runs: 1 });
-    expect(loop.best?.val_bpb).toBe(1.913);
+    expect(loop).toMatchObject({ state: 'needs_proposals', rounds_done: 2, extra_runs: 3 });
+    expect(loop.best).toMatchObject({ val_bpb: 1.913, verified: true });
     expect(loop.think).toContain('DEPTH 8 → 9');
 
     const again = await host.loop({
@@ -418,9 +425,17 @@ describe('run_loop', () => {
       proposals: [{ edits: [{ search: 'DEPTH = 9', replace: 'DEPTH = 10' }] }],
     });
     loop = await host.settle(loop.loop_id);
-    expect(loop).toMatchObject({ state: 'finished', rounds_done: 3, extra_runs: 1 });
-    expect(loop.best?.val_bpb).toBe(1.903);
-    expect(loop.results.map(({ val_bpb }) => val_bpb)).toEqual([1.923, 1.913, 1.922, 1.903]);
+    expect(loop).toMatchObject({ state: 'finished', rounds_done: 3, extra_runs: 4 });
+    expect(loop.best).toMatchObject({ val_bpb: 1.903, verified: true });
+    // Two gains were confirmed on workers of other owners, and what was too close to call was asked for again.
+    const ofRounds = loop.results.filter(({ round }) => round !== undefined);
+    expect(ofRounds.map(({ val_bpb }) => val_bpb)).toEqual([1.913, 1.922, 1.903]);
+    expect(loop.results).toHaveLength(7);
+    for (const { val_bpb, worker_endpoint } of ofRounds.filter((run) => run.verdict === 'KEEP')) {
+      const again = loop.results.filter((run) => run.val_bpb === val_bpb);
+      expect(again).toHaveLength(2);
+      expect(again.map((run) => run.worker_endpoint)).not.toEqual([worker_endpoint, worker_endpoint]);
+    }
     expect(loop.think).toBeUndefined();
 
     const paid = await Promise.all(loop.results.map(({ experiment_id }) => host.finish(experiment_id)));

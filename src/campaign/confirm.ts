@@ -82,7 +82,7 @@ export function isWouldBe(run: ScoredRun, champion: ScoredRun | undefined): bool
   if (run.family === champion?.family) return false;
   if (run.verdict === 'KEEP' || run.verdict === 'KEEP-SIMPLER') return true;
   // Too good for one step, yet nothing else is wrong with it: who else gets the same decides.
-  return run.verdict === 'SUSPECT' && champion !== undefined && run.valBpb < champion.valBpb;
+  return run.verdict === 'SUSPECT' && run.isTooGood === true;
 }
 
 /**

@@ -17,6 +17,8 @@ export const Evidence = z.object({
   steps: z.number().nullable(),
   /** Lines of code: what "simpler" is measured by. */
   lines: z.number(),
+  /** Suspect for nothing but its gain: somebody else may get the same. */
+  isTooGood: z.boolean().optional(),
 });
 export type Evidence = z.infer<typeof Evidence>;
 

@@ -64,7 +64,7 @@ export async function ruleOn(
     if (run.valBpb === null) return;
     await trx
       .updateTable('experiments')
-      .set({ evidence: JSON.stringify(evidence) })
+      .set({ evidence: JSON.stringify({ ...evidence, isTooGood: judgement.delta !== null }) })
       .where('experiment_id', '=', experimentId)
       .execute();
     await settleScope(trx, experiment, task, nowMs);

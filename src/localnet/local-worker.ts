@@ -5,7 +5,7 @@ import { createGate } from './gate.ts';
 import type { Guardian } from './guardian.ts';
 import { listen } from './listen.ts';
 import { buildRegistration } from './registration.ts';
-import { Worker } from './worker.ts';
+import { type Answerer, Worker } from './worker.ts';
 import { createWorkerApp, WORKER_BASE_PATH } from './worker-server.ts';
 
 /** What may differ from worker to worker; absent values come from a table by position. */
@@ -21,6 +21,8 @@ export interface WorkerOptions {
   readonly slowdownMs?: number;
   /** Address space of a run in MiB; default 4096. */
   readonly memoryLimitMb?: number;
+  /** Makes a worker that does not tell the truth: what it answers instead of a run's result. Default: the result. */
+  readonly answer?: Answerer;
 }
 
 /** A running worker of the local network. */
@@ -80,6 +82,7 @@ export async function startWorker(place: WorkerPlace, options: WorkerOptions): P
     timeoutSeconds: options.timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS,
     slowdownMs: options.slowdownMs ?? preset.slowdownMs,
     memoryLimitMb: options.memoryLimitMb ?? DEFAULT_MEMORY_LIMIT_MB,
+    answer: options.answer ?? ((result) => result),
   });
   const startedAt = isoTime(Date.now());
   let agentId: bigint | undefined;

@@ -31,7 +31,14 @@ export interface WorkerSettings {
   /** Waited before each run: makes a slower worker. */
   readonly slowdownMs: number;
   readonly memoryLimitMb: number;
+  readonly answer: Answerer;
 }
+
+/**
+ * What a worker says about a run.
+ * @param result what came out  @param earlier its results before, oldest first
+ */
+export type Answerer = (result: WireResult, earlier: readonly WireResult[]) => WireResult;
 
 type Run = Extract<Submission, { kind: 'run' }>;
 
@@ -94,7 +101,8 @@ export class Worker {
         folder,
         signal: this.#stopped.signal,
       });
-      return this.#keep(describeRun(run, outcome, startedMs, Date.now()));
+      const result = describeRun(run, outcome, startedMs, Date.now());
+      return this.#keep(this.settings.answer(result, [...this.#results.values()]));
     } finally {
       this.#current = null;
     }
