@@ -1,8 +1,10 @@
 import type { Log } from './base/log.ts';
 import { sleep } from './base/time.ts';
+import type { NewInsight } from './campaign/insights.ts';
 import type { Config } from './config.ts';
 import type { CallContext, SubmitInput } from './coordinator/experiments.ts';
-import type { Proposal, StartLoopInput } from './coordinator/loops.ts';
+import type { NotedProposal } from './coordinator/loop-notes.ts';
+import type { StartLoopInput } from './coordinator/loops.ts';
 import type { Services } from './coordinator/services.ts';
 import type { LeaderboardInput } from './coordinator/standing.ts';
 import type { DiscoverInput } from './coordinator/workers.ts';
@@ -16,8 +18,13 @@ export interface CoordinatorOptions {
 }
 
 export type LoopAction =
-  | { readonly action: 'start'; readonly start: StartLoopInput }
-  | { readonly action: 'continue'; readonly loopId: string; readonly proposals: readonly Proposal[] }
+  | { readonly action: 'start' | 'estimate'; readonly start: StartLoopInput }
+  | {
+      readonly action: 'continue';
+      readonly loopId: string;
+      readonly proposals: readonly NotedProposal[];
+      readonly insights?: readonly NewInsight[] | undefined;
+    }
   | { readonly action: 'status' | 'stop'; readonly loopId: string };
 
 /** Half the time for which a dead runner's lease lasts, in milliseconds. */
@@ -138,12 +145,18 @@ export class Coordinator {
       import('./coordinator/loop-view.ts'),
     ]);
     switch (input.action) {
+      case 'estimate': {
+        const { estimateLoop, viewEstimate } = await import('./coordinator/loop-estimate.ts');
+        return viewEstimate(await estimateLoop(services, input.start), input.start.rounds);
+      }
       case 'start': {
         const loopId = await startLoop(services, input.start);
         return followLoop(services, runner, loopId, waitSeconds, call);
       }
       case 'continue': {
-        const report = await continueLoop(services, input.loopId, input.proposals);
+        const { takeNotes } = await import('./coordinator/loop-notes.ts');
+        const runnable = await takeNotes(services, input.loopId, input.proposals, input.insights ?? []);
+        const report = await continueLoop(services, input.loopId, runnable);
         return followLoop(services, runner, input.loopId, waitSeconds, call, report);
       }
       case 'stop':

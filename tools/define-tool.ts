@@ -73,6 +73,8 @@ function describeIssue(issue: z.core.$ZodIssue): string {
   return `${path === '' ? 'the arguments' : path}: ${issue.message}`;
 }
 
+const LENGTHS = ['maxLength', 'minLength', 'maxItems', 'minItems'] as const;
+
 function describeSchema(schema: z.ZodObject, io: 'input' | 'output'): Record<string, unknown> {
   return z.toJSONSchema(schema, {
     io,
@@ -84,6 +86,9 @@ function describeSchema(schema: z.ZodObject, io: 'input' | 'output'): Record<str
       delete jsonSchema.propertyNames;
       // What an answer always holds is said where it is documented; in every tool list it would cost tokens.
       if (io === 'output') delete jsonSchema.required;
+      // So would lengths and the long patterns of dates: who exceeds them is told so by name.
+      for (const limit of LENGTHS) delete jsonSchema[limit];
+      if (jsonSchema.format !== undefined) delete jsonSchema.pattern;
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
     },

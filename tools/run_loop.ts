@@ -2,16 +2,7 @@ import * as z from 'zod';
 import { InputError } from '../src/base/errors.ts';
 import type { LoopAction } from '../src/coordinator.ts';
 import { defineTool } from './define-tool.ts';
-import {
-  acceptWarnings,
-  config,
-  edits,
-  repeat,
-  similar,
-  trainPath,
-  trainPy,
-  waitSeconds,
-} from './shared-schemas.ts';
+import { acceptWarnings, config, edits, repeat, similar, trainPath, trainPy, waitSeconds } from './shared-schemas.ts';
 
 const input = z.strictObject({
   action: z.enum(['start', 'continue', 'status', 'stop']),
@@ -25,7 +16,8 @@ const input = z.strictObject({
         edits: edits.optional(),
         train_py: trainPy.optional(),
         config: config.optional(),
-        hypothesis: z.string().max(1_000).optional(),
+        hypothesis: z.string().min(1).max(1_000).optional().describe('Idea, or id of one in think.'),
+        priority: z.int().min(0).max(5).optional().describe('1 first; 0 drops the idea.'),
         repeat,
         accept_warnings: acceptWarnings,
       }),
@@ -33,7 +25,21 @@ const input = z.strictObject({
     .min(1)
     .max(50)
     .optional()
-    .describe('For continue: one experiment each, as edits of the champion or a whole train_py.'),
+    .describe(
+      'For continue: one experiment each, as edits of the champion or a whole train_py; hypothesis alone: for later.',
+    ),
+  insights: z
+    .array(
+      z.strictObject({
+        text: z.string().min(1).max(1_000),
+        evidence: z.array(z.string().max(100)).min(1).max(20).describe('Experiment ids.'),
+        confidence: z.number().min(0).max(1).optional(),
+        supersedes: z.string().max(20).optional().describe('Id of one in think.'),
+      }),
+    )
+    .max(20)
+    .optional()
+    .describe('For continue: what was learned; think shows it.'),
   rounds: z.int().min(1).max(1_000).default(10).describe('For start: how many proposals to run.'),
   budget_usdc: z
     .number()
@@ -52,6 +58,7 @@ const input = z.strictObject({
   audit_share: z.number().min(0).max(1).default(0.1).describe('For start: share of runs repeated elsewhere as audits.'),
   target_val_bpb: z.number().optional().describe('For start: end when the champion reaches it.'),
   deadline: z.iso.datetime().optional().describe('For start: nothing new after it.'),
+  dry_run: z.boolean().default(false).describe('For start: estimate cost and time, start nothing.'),
   wait_seconds: waitSeconds,
 });
 
@@ -92,6 +99,17 @@ export const runLoop = defineTool({
       .array(z.object({ proposal: z.number(), code: z.string(), reason: z.string(), next_step: z.string() }))
       .optional(),
     similar: similar,
+    estimate: z
+      .object({
+        runs: z.number(),
+        extra_runs: z.number(),
+        cost_usdc: z.string(),
+        most_usdc: z.string(),
+        duration_s: z.number(),
+        workers: z.number(),
+        basis: z.string(),
+      })
+      .optional(),
     reason: z.string().optional(),
     reason_code: z.string().optional(),
     think: z.string().optional(),
@@ -102,7 +120,7 @@ export const runLoop = defineTool({
 });
 
 function toAction(args: z.infer<typeof input>): LoopAction {
-  if (args.action === 'start') return { action: 'start', start: args };
+  if (args.action === 'start') return { action: args.dry_run ? 'estimate' : 'start', start: args };
   const loopId = args.loop_id;
   if (loopId === undefined)
     throw new InputError(
@@ -111,11 +129,11 @@ function toAction(args: z.infer<typeof input>): LoopAction {
       'Use the loop_id that start gave; get_status lists the latest.',
     );
   if (args.action !== 'continue') return { action: args.action, loopId };
-  if (!args.proposals)
+  if (!args.proposals && !args.insights)
     throw new InputError(
       'bad_arguments',
-      'run_loop continue needs proposals. Nothing was done.',
+      'run_loop continue needs proposals or insights. Nothing was done.',
       'Send at least one proposal with edits or train_py.',
     );
-  return { action: 'continue', loopId, proposals: args.proposals };
+  return { action: 'continue', loopId, proposals: args.proposals ?? [], insights: args.insights };
 }

@@ -36,6 +36,12 @@ export interface Proposal extends Insistence {
   readonly hypothesis?: string | undefined;
 }
 
+/** A proposal that is to be run, and which of those sent it was, from 1. */
+export interface RunnableProposal {
+  readonly number: number;
+  readonly proposal: Proposal;
+}
+
 export interface StartLoopInput {
   readonly train_py?: string | undefined;
   readonly train_path?: string | undefined;
@@ -135,8 +141,9 @@ export interface ProposalReport {
 export async function continueLoop(
   services: Services,
   loopId: string,
-  proposals: readonly Proposal[],
+  proposals: readonly RunnableProposal[],
 ): Promise<ProposalReport> {
+  if (proposals.length === 0) return { refused: [], similar: [] };
   const { db } = services;
   const loop = await requireLoop(services.db, loopId);
   assertOpen(loop);
@@ -144,13 +151,13 @@ export async function continueLoop(
   const bases = { champion: champion?.experimentId ?? loop.rootHash, baseline: loop.rootHash };
   const refused: RefusedProposal[] = [];
   const similar: string[] = [];
-  for (const [index, proposal] of proposals.entries()) {
+  for (const { number, proposal } of proposals) {
     try {
       const near = await queueProposal(services, loop, await resolveProposal(services, proposal, bases), proposal);
-      similar.push(...near.map((line) => `proposal ${index + 1}: ${line}`));
+      similar.push(...near.map((line) => `proposal ${number}: ${line}`));
     } catch (error) {
       if (!(error instanceof CoordinatorError)) throw error;
-      refused.push({ proposal: index + 1, code: error.code, reason: error.message, next_step: error.nextStep });
+      refused.push({ proposal: number, code: error.code, reason: error.message, next_step: error.nextStep });
     }
   }
   return { refused, similar };
