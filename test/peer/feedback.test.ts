@@ -424,7 +424,7 @@ describe('the rating', () => {
     expect(await refusalOf(giveFeedback(house.services, failed.experiment_id, true))).toBe('outcome_undecided');
     const good = await startWorker();
     const second = await lab.house({ dataDir: house.services.config.dataDir });
-    const ran = await second.run(good);
+    const ran = await second.run(good, { repeat: true });
     expect(ran.state).toBe('published');
     const view = await giveFeedback(house.services, failed.experiment_id, false);
     expect(view).toMatchObject({ rating: 0, because: expect.stringContaining(ran.experiment_id) });
