@@ -308,9 +308,12 @@ describe('demo', () => {
     const { code, value } = await runJson(Demo, ['demo', '--rounds', '2', '--workers', '2'], { TMPDIR: folder });
     expect(code).toBe(0);
     expect(value.best_val_bpb).toBeLessThan(value.baseline_val_bpb);
-    expect(value.experiments).toHaveLength(3);
-    expect(new Set(value.experiments.map(({ payment_tx }) => payment_tx)).size).toBe(3);
-    expect(readFileSync(value.results_path, 'utf8').trimEnd().split('\n')).toHaveLength(3);
+    // The unchanged script, two rounds, and what was confirmed or audited on the other worker.
+    const count = value.experiments.length;
+    expect(count).toBeGreaterThanOrEqual(4);
+    expect(count).toBeLessThanOrEqual(8);
+    expect(new Set(value.experiments.map(({ payment_tx }) => payment_tx)).size).toBe(count);
+    expect(readFileSync(value.results_path, 'utf8').trimEnd().split('\n')).toHaveLength(count);
     expect(existsSync(value.chart_path)).toBe(true);
   });
 });
