@@ -17,6 +17,6 @@ export async function runLoopCommand(
   output.emit(loop);
   output.say(`${loop.loop_id}: ${loop.state}. ${loop.summary}`);
   if (loop.reason !== undefined) output.say(loop.reason);
-  if (loop.think !== undefined) output.say(`\n${loop.think}`);
+  if ('think' in loop && loop.think !== undefined) output.say(`\n${loop.think}`);
   return loop.state === 'needs_proposals' || loop.state === 'finished' ? 0 : 1;
 }

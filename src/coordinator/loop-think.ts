@@ -1,44 +1,89 @@
+import { isoTime } from '../base/time.ts';
 import { loadChampion, loadSigma } from '../campaign/champion.ts';
-import { loadLoops, requireLoop } from '../campaign/loop.ts';
-import { isOver, loadProgress } from '../campaign/loop-engine.ts';
-import { renderThink } from '../campaign/think.ts';
+import { loadHypotheses } from '../campaign/hypotheses.ts';
+import { loadInsights } from '../campaign/insights.ts';
+import { type Loop, loadLoops, requireLoop } from '../campaign/loop.ts';
+import { loadLuckLine } from '../campaign/luck.ts';
+import { renderThink, type ThinkChampion } from '../campaign/think.ts';
+import { loadLoopHistory } from '../campaign/think-facts.ts';
 import { loadExperiment } from '../experiment/experiment.ts';
+import { findTask } from '../experiment/task.ts';
 import { leftUnder, sumLedger } from '../payment/budget.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Services } from './services.ts';
 
+/** Notes that are read; fewer are shown. */
+const NOTES = 60;
+
 /** The THINK text of a loop: one renderer for prompt, tool and resource. @throws NotFoundError */
 export async function renderLoopThink(services: Services, loopId: string, focus: string | null): Promise<string> {
   const { db, clock } = services;
-  const loop = await requireLoop(services.db, loopId);
-  const [progress, champion, sigma, ledger, rootSource] = await Promise.all([
-    loadProgress(db, loopId),
-    loadChampion(db, loop.rootHash, loopId),
-    loadSigma(db, loop.rootHash),
-    sumLedger(db, clock.nowMs(), loopId),
-    loadSource(db, loop.rootHash),
-  ]);
+  const loop = await requireLoop(db, loopId);
+  const { rootHash, settings, queue } = loop;
+  const [history, champion, sigma, luckLine, ledger, rootSource, baselineScore, hypotheses, insights] =
+    await Promise.all([
+      loadLoopHistory(db, loopId),
+      findChampion(services, loop),
+      loadSigma(db, rootHash),
+      loadLuckLine(db, loopId),
+      sumLedger(db, clock.nowMs(), loopId),
+      loadSource(db, rootHash),
+      loadBaselineScore(services, loopId),
+      loadHypotheses(db, rootHash, NOTES),
+      loadInsights(db, rootHash, NOTES),
+    ]);
   return renderThink({
     loopId,
-    rootHash: loop.rootHash,
-    champion: champion ? await withSource(services, champion) : null,
-    baseline: progress.baseline,
+    rootHash,
     rootSource: rootSource ?? '',
-    runs: progress.runs.filter(isOver),
+    task: findTask(rootSource ?? ''),
+    champion,
+    baselineScore,
     sigma,
-    roundsDone: progress.roundsDone,
-    rounds: loop.settings.rounds,
+    luckLine,
+    history,
+    hypotheses,
+    insights,
+    queued: queue.map(({ description }) => description),
+    rounds: settings.rounds,
+    parallel: settings.parallel,
     spentAtomic: ledger.spentAtomic,
-    remainingAtomic: leftUnder(loop.settings.budgetAtomic, ledger.spentAtomic, ledger.heldAtomic),
-    parallel: loop.settings.parallel,
+    remainingAtomic: leftUnder(settings.budgetAtomic, ledger.spentAtomic, ledger.heldAtomic),
+    deadline: settings.deadlineMs === null ? null : isoTime(settings.deadlineMs),
+    targetScore: settings.targetValBpb,
     focus,
   });
 }
 
-async function withSource({ db }: Services, reference: NonNullable<Awaited<ReturnType<typeof loadChampion>>>) {
-  const experiment = await loadExperiment(db, reference.experimentId);
+async function findChampion({ db }: Services, { rootHash, loopId }: Loop): Promise<ThinkChampion | null> {
+  const champion = await loadChampion(db, rootHash, loopId);
+  const experiment = champion && (await loadExperiment(db, champion.experimentId));
   const source = experiment && (await loadSource(db, experiment.trainHash));
-  return experiment && source !== undefined ? { reference, experiment, source } : null;
+  if (!champion || !experiment || typeof source !== 'string') return null;
+  return {
+    experimentId: experiment.experimentId,
+    trainHash: experiment.trainHash,
+    description: experiment.description,
+    score: champion.valBpb,
+    runs: champion.runs,
+    isVerified: champion.verified,
+    isBaseline: experiment.role === 'baseline',
+    tier: champion.evidence[0]?.tier ?? null,
+    config: experiment.config,
+    source,
+  };
+}
+
+/** Score of the newest unchanged run. */
+async function loadBaselineScore({ db }: Services, loopId: string): Promise<number | null> {
+  const row = await db
+    .selectFrom('experiments')
+    .select('val_bpb')
+    .where('loop_id', '=', loopId)
+    .where('role', '=', 'baseline')
+    .orderBy('created_at', 'desc')
+    .executeTakeFirst();
+  return row?.val_bpb ?? null;
 }
 
 /**
