@@ -85,7 +85,7 @@ async function call(name: string, args: Record<string, unknown>): Promise<unknow
 }
 
 async function submit(worker: HostileWorker, isEnd: (seen: Experiment) => boolean): Promise<void> {
-  const input = { worker: worker.endpoint, train_py: SCRIPT, wait_seconds: 0 };
+  const input = { worker: worker.endpoint, train_py: SCRIPT, repeat: true, wait_seconds: 0 };
   const { experiment_id } = Experiment.parse(await call('submit_experiment', input));
   const look = async () => isEnd(Experiment.parse(await call('get_experiment', { experiment_id, wait_seconds: 1 })));
   await expect.poll(look, { timeout: 40_000 }).toBe(true);

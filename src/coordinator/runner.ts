@@ -14,6 +14,7 @@ import { sweepAuthorizations } from '../experiment/sweep.ts';
 import { exportChart } from '../leaderboard/charts.ts';
 import { exportRecords, loadNewestSeq } from '../provenance/export.ts';
 import { acquireRunnerLease, releaseRunnerLease } from '../store/runner-lease.ts';
+import { isClean } from './gate.ts';
 import { createPorts } from './ports.ts';
 import type { Services } from './services.ts';
 
@@ -39,7 +40,9 @@ export class Runner {
   constructor(services: Services) {
     this.#services = services;
     this.#engine = new ExperimentEngine(createPorts(services, DEFAULT_PATIENCE), this.#owner);
-    const designer = new AutoDesigner(services.db, async () => true);
+    const designer = new AutoDesigner(services.db, ({ rootHash }, program, parent) =>
+      isClean(services, rootHash, program, parent),
+    );
     this.#loops = new LoopEngine(services.db, services.clock, services.log, (...args) => designer.design(...args));
   }
 

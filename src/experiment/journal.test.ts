@@ -57,7 +57,7 @@ describe('draftExperiment', () => {
     const db = await openStore();
     for (const key of [null, 'own-key-1']) {
       const drafts = await Promise.all(
-        Array.from({ length: 10 }, () => draftExperiment(db, draftOf({ idempotencyKey: key }), NOW)),
+        Array.from({ length: 10 }, () => draftExperiment(db, draftOf({ idempotencyKey: key }, `x = "${key}"`), NOW)),
       );
       expect(drafts.filter(({ isNew }) => isNew)).toHaveLength(1);
       expect(new Set(drafts.map(({ experiment }) => experiment.experimentId)).size).toBe(1);
@@ -69,8 +69,8 @@ describe('draftExperiment', () => {
     const drafts = [
       draftOf(),
       draftOf({}, 'print(2)\n'),
-      draftOf({ workerRequest: WORKER }),
-      draftOf({ quoteId: 'quote-1' }),
+      draftOf({ workerRequest: WORKER, isRepeat: true }),
+      draftOf({ quoteId: 'quote-1', isRepeat: true }),
       draftOf({ loop: { loopId: 'loop-1', role: 'round', round: 1 } }),
     ];
     const made = [];
@@ -82,7 +82,7 @@ describe('draftExperiment', () => {
     const db = await openStore();
     const key = { idempotencyKey: 'own-key-1' };
     const first = await draftExperiment(db, draftOf(), NOW);
-    const named = await draftExperiment(db, draftOf(key), NOW);
+    const named = await draftExperiment(db, draftOf(key, 'print(2)\n'), NOW);
     const end = (state: string, settlement: string) =>
       db
         .transaction()
@@ -92,7 +92,9 @@ describe('draftExperiment', () => {
     await end('refused', 'none');
     const again = await draftExperiment(db, draftOf(), NOW);
     expect(again.isNew).toBe(true);
-    expect((await draftExperiment(db, draftOf(key), NOW)).experiment.experimentId).toBe(named.experiment.experimentId);
+    expect((await draftExperiment(db, draftOf(key, 'print(2)\n'), NOW)).experiment.experimentId).toBe(
+      named.experiment.experimentId,
+    );
     expect((await draftExperiment(db, draftOf(), NOW)).experiment.experimentId).toBe(again.experiment.experimentId);
   });
 });

@@ -92,7 +92,8 @@ export async function draftWithin(
 async function findClaimed(trx: Trx, draft: Draft, nowMs: number): Promise<Experiment | undefined> {
   if (draft.loop !== null || draft.isRepeat) return undefined;
   const claim = await findClaim(trx, effectiveHashOf(draft.variant), nowMs);
-  return claim?.experimentId == null ? undefined : loadExperiment(trx, claim.experimentId);
+  const holder = claim?.experimentId == null ? undefined : await loadExperiment(trx, claim.experimentId);
+  return holder?.finishedAtMs === null ? holder : undefined;
 }
 
 /** Consent to a price is given once. @throws InputError `quote_used` when another experiment was bought under it */

@@ -66,6 +66,53 @@ describe('applyEdits', () => {
   });
 });
 
+describe('a unified diff', () => {
+  const base = Array.from({ length: 12 }, (_, index) => `L${index + 1} = ${index + 1}\n`).join('');
+  const apply = (diff: string, source = base) => applyEdits(source, [{ diff }]);
+
+  it('changes what it names, at the lines that it names or where they have moved to', () => {
+    const diff = '--- a/train.py\n+++ b/train.py\n@@ -2,3 +2,3 @@\n L2 = 2\n-L3 = 3\n+L3 = 30\n L4 = 4\n';
+    expect(apply(diff)).toBe(base.replace('L3 = 3\n', 'L3 = 30\n'));
+    expect(apply(diff.replace('-2,3 +2,3', '-9,3 +9,3'))).toBe(base.replace('L3 = 3\n', 'L3 = 30\n'));
+    expect(apply(diff.trimEnd().replace(/^---[^@]*/, ''))).toBe(base.replace('L3 = 3\n', 'L3 = 30\n'));
+  });
+
+  it('takes its place among other edits', () => {
+    const edits = [
+      { search: 'L1 = 1\n', replace: 'L1 = 100\n' },
+      { diff: '@@ -1,2 +1,2 @@\n-L1 = 100\n+L1 = 101\n L2 = 2\n' },
+    ];
+    expect(applyEdits(base, edits)).toBe(base.replace('L1 = 1\n', 'L1 = 101\n'));
+  });
+
+  const TWO = '@@ -1,1 +1,1 @@\n-L1 = 1\n+L1 = 0\n';
+  it.each([
+    ['edit_no_match', 'the hunk of lines 3 to 4', `${TWO}@@ -3,2 +3,2 @@\n-L3 = 33\n+L3 = 4\n L4 = 4\n`],
+    ['edit_no_match', 'line 3: "L3 = 3"', '@@ -3,1 +3,1 @@\n-L3 = 33\n+L3 = 4\n'],
+    ['edit_no_match', 'another order', '@@ -3,2 +3,2 @@\n-L5 = 5\n-L4 = 4\n+L3 = 4\n+L4 = 4\n'],
+    ['bad_edit', 'cannot be read', '@@ -3,7 +3,1 @@\n-L3 = 3\n+L3 = 4\n'],
+    ['bad_edit', 'no hunk', 'just words'],
+    ['bad_edit', '2 files', `--- a\n+++ a\n${TWO}--- b\n+++ b\n${TWO}`],
+  ])('is refused with %s, naming %j', (code, words, diff) => {
+    const attempt = () => apply(diff);
+    expect(attempt).toThrow(expect.objectContaining({ code }));
+    expect(attempt).toThrow(words);
+  });
+
+  it('is ambiguous where its lines are not at their place and stand at two others', () => {
+    const twice = 'x = 1\ny = 2\nz = 3\nx = 1\ny = 2\n';
+    const diff = '@@ -3,2 +3,2 @@\n x = 1\n-y = 2\n+y = 3\n';
+    expect(() => apply(diff, twice)).toThrow(expect.objectContaining({ code: 'edit_ambiguous' }));
+    expect(() => apply(diff, twice)).toThrow(/lines 1, 4/);
+    expect(apply(diff.replace('-3,2 +3,2', '-4,2 +4,2'), twice)).toBe('x = 1\ny = 2\nz = 3\nx = 1\ny = 3\n');
+  });
+
+  it('stands alone in its edit', () => {
+    for (const edit of [{}, { search: 'L1' }, { replace: 'x' }, { search: 'L1', replace: 'x', diff: TWO }])
+      expect(() => applyEdits(base, [edit])).toThrow(expect.objectContaining({ code: 'bad_edit' }));
+  });
+});
+
 describe('createVariant', () => {
   it('hashes the source as it is, line ends and all', () => {
     const hashes = ['a = 1\n', 'a = 1\r\n', 'a = 1', '\ufeffa = 1\n', 'a = "é"\n', 'a = "e\u0301"\n'].map(

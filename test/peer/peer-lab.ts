@@ -253,8 +253,9 @@ export class House {
     return probed.quote_id;
   }
 
+  /** One script for all workers: what each makes of it is the question. */
   async submit(worker: Target, input: Partial<SubmitInput> = {}): Promise<string> {
-    const submitted = { worker: worker.endpoint, train_py: SCRIPT, wait_seconds: 0, ...input };
+    const submitted = { worker: worker.endpoint, train_py: SCRIPT, repeat: true, wait_seconds: 0, ...input };
     return (await submitExperiment(this.services, new RunnerStarter([]), submitted, {})).experiment_id;
   }
 

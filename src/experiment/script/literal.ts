@@ -4,12 +4,16 @@ import type { Token } from './tokens.ts';
 /** Evaluating `9**9**9` would take the machine away: larger results count as no literal. */
 const MAX_MAGNITUDE = 1e300;
 
+/** Longer ones are tables, no knobs; and a reader that recurses must not be led too deep. */
+const MAX_TOKENS = 1_000;
+
 /**
  * Value of an expression that is made of literals alone: numbers with arithmetic (`2**19`), texts, True, False, None,
  * tuples and lists of them. A tuple and a list are the same value, since JSON knows one of them only.
  * @returns undefined for anything else
  */
 export function readLiteral(tokens: readonly Token[]): JsonValue | undefined {
+  if (tokens.length > MAX_TOKENS) return undefined;
   const parser = new Parser(tokens);
   const value = parser.readItems(null);
   return parser.isAtEnd ? value : undefined;

@@ -68,8 +68,7 @@ class Reader:
         text = text_of(node)
         if text is not None:
             found["strings"].append(text)
-            if not isinstance(node, ast.JoinedStr):
-                return
+            return self.look_filled(node, found)
         if isinstance(node, ast.FormattedValue):
             return self.look(node.value, found)
         if isinstance(node, ast.NamedExpr):
@@ -90,9 +89,16 @@ class Reader:
             self.look(node, found)
             return
         for child in ast.iter_child_nodes(node):
-            if text is not None and isinstance(child, ast.Constant):
-                continue
             self.look(child, found)
+
+    def look_filled(self, node, found):
+        if isinstance(node, ast.BinOp):
+            self.look_filled(node.left, found)
+            self.look_filled(node.right, found)
+        if isinstance(node, ast.JoinedStr):
+            for part in node.values:
+                if isinstance(part, ast.FormattedValue):
+                    self.look(part.value, found)
 
     def block(self, body, scope):
         for node in body:
@@ -136,7 +142,7 @@ class Reader:
             self.add(node, scope, [node.subject], "match " + ast.unparse(node.subject))
             for case in node.cases:
                 guard = [case.guard] if case.guard else []
-                self.add(node, scope, [case.pattern] + guard, "case " + ast.unparse(case.pattern) + " if ".join([""] + list(map(ast.unparse, guard))))
+                self.add(case.pattern, scope, [case.pattern] + guard, "case " + ast.unparse(case.pattern) + " if ".join([""] + list(map(ast.unparse, guard))))
                 self.block(case.body, scope)
         else:
             self.simple(node, scope)

@@ -4,6 +4,9 @@ import type { Token } from './tokens.ts';
 
 type Bindings = Pick<Statement, 'binds' | 'mutates' | 'imports'>;
 
+/** A target that is a part of something. */
+const PART = /[.[(]/;
+
 const AUGMENTED = new Set(['+=', '-=', '*=', '/=', '//=', '%=', '**=', '>>=', '<<=', '&=', '^=', '|=', '@=']);
 
 /** What a statement defines, what it changes a part of, and what it imports. */
@@ -13,8 +16,8 @@ export function findBindings(tokens: readonly Token[]): Bindings {
   if (imports.length > 0) return { binds: [], mutates: [], imports };
   const targets = [...findTargets(tokens), ...findWalrus(tokens)].map(describeTarget);
   return {
-    binds: targets.filter((target) => /^\w+$/u.test(target)),
-    mutates: targets.filter((target) => target !== '' && !/^\w+$/u.test(target)),
+    binds: targets.filter((target) => target !== '' && !PART.test(target)),
+    mutates: targets.filter((target) => PART.test(target)),
     imports,
   };
 }
@@ -90,7 +93,9 @@ function findAssigned(tokens: readonly Token[]): (readonly Token[])[] {
     if (depth === 0 && token.kind === 'op' && AUGMENTED.has(token.text)) return splitTargets(tokens.slice(0, index));
   }
   const parts = splitAt(tokens, '=');
-  return parts.slice(0, -1).flatMap(splitTargets);
+  // Behind a lambda an equals sign gives a parameter its default.
+  const value = parts.findIndex((part) => part.some(({ text }) => text === 'lambda'));
+  return parts.slice(0, value < 0 ? -1 : value).flatMap(splitTargets);
 }
 
 function splitTargets(tokens: readonly Token[]): (readonly Token[])[] {

@@ -52,9 +52,9 @@ function findVariables(tokens: readonly Token[]): number[] {
     if (token.kind !== 'name' || KEYWORDS.has(token.text)) continue;
     const before = tokens[index - 1]?.text ?? '';
     const isAttribute = before === '.';
-    const isKeyword = depth > 0 && tokens[index + 1]?.text === '=';
+    const isKeyword = depth > 0 && tokens[index + 1]?.text === '=' && (before === '(' || before === ',');
     const isParameter = isDefinition && depth === 1 && ['(', ',', '*', '**'].includes(before);
-    const isTitle = before === 'def' || before === 'class';
+    const isTitle = before === 'def' || before === 'class' || (first?.text === 'except' && before === 'as');
     if (!isAttribute && !isKeyword && !isParameter && !isTitle) places.push(index);
   }
   return places;
@@ -112,7 +112,7 @@ function joinStrings(tokens: readonly Token[]): string[] {
   for (const [index, { kind, value }] of tokens.entries()) {
     if (kind !== 'string') continue;
     const before = tokens[index - 1];
-    const isAdded = before?.text === '+' && tokens[index - 2]?.kind === 'string';
+    const isAdded = before?.text === '+' && tokens[index - 2]?.kind === 'string' && tokens[index + 1]?.text !== '.';
     const text = value ?? '';
     if (before?.kind === 'string' || isAdded) strings.push(`${strings.pop() ?? ''}${text}`);
     else strings.push(text);

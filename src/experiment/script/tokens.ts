@@ -103,10 +103,12 @@ class Reader {
   #readToken(): SyntaxFault | null {
     const character = this.#source[this.#at] ?? '';
     if (character === '\n') {
-      if (this.#open.length === 0) this.#endLine();
+      if (this.#open.length === 0) {
+        this.#endLine();
+        this.#isLineStart = true;
+      }
       this.#at += 1;
       this.#line += 1;
-      this.#isLineStart = true;
       return null;
     }
     if (character === ' ' || character === '\t' || character === '\f') {
@@ -152,7 +154,8 @@ class Reader {
       if (text === undefined) continue;
       const fault = kind === 'op' ? this.#bracket(text) : null;
       if (fault) return fault;
-      this.#push(kind, text);
+      // Python takes other forms of a letter for the letter itself.
+      this.#push(kind, kind === 'name' ? text.normalize('NFKC') : text);
       this.#at += text.length;
       return null;
     }
