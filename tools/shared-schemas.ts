@@ -3,14 +3,12 @@ import { JsonObject } from '../src/base/json.ts';
 
 /** Arguments and answers that several tools share. */
 
-export const waitSeconds = z.int().min(0).max(40).default(30).describe('Seconds to wait for progress, 0-40.');
+export const waitSeconds = z.int().min(0).max(40).default(30).describe('Seconds to wait for progress.');
 
 export const config = z
   .record(z.string(), z.unknown())
   .transform((value) => JsonObject.parse(value))
-  .describe(
-    'JSON object handed to scripts that read AUTORESEARCH_EXPERIMENT_CONFIG; others ignore it, so prefer edits.',
-  );
+  .describe('For scripts that read AUTORESEARCH_EXPERIMENT_CONFIG; others ignore it: prefer edits.');
 
 export const edits = z
   .array(
@@ -21,7 +19,7 @@ export const edits = z
     }),
   )
   .max(50)
-  .describe('Applied in order: search (occurs exactly once) and replace, or a unified diff.');
+  .describe('In order: search (occurs exactly once) and replace, or a unified diff.');
 
 export const repeat = z.boolean().optional();
 export const acceptWarnings = z.boolean().optional();
@@ -29,8 +27,8 @@ export const acceptWarnings = z.boolean().optional();
 export const responseFormat = z.enum(['concise', 'detailed']).default('concise').describe('detailed: every field.');
 
 const MAX_SOURCE_CHARS = 524_288;
-export const trainPy = z.string().max(MAX_SOURCE_CHARS).describe('Whole source of the training script.');
-export const trainPath = z.string().max(1_024).describe('Path of the script below the working directory.');
+export const trainPy = z.string().max(MAX_SOURCE_CHARS).describe('Whole source.');
+export const trainPath = z.string().max(1_024).describe('Path below the working directory.');
 
 /** Earlier experiments that are much like a new one, with what they gave. */
 export const similar = z.array(z.string()).optional();
