@@ -78,12 +78,7 @@ export async function settleTitle(
 /** Noise of one run between variants of a lineage, in bits per byte: what gains are judged by. */
 export async function loadSigma(db: Db, rootHash: string): Promise<number> {
   const [runs, task] = await Promise.all([loadScoredRuns(db, { rootHash }), loadTask(db, rootHash)]);
-  const [newest] = runs.toReversed();
-  const tier = newest?.tier;
-  return estimateNoise(
-    runs.filter((run) => run.tier === tier),
-    task.noisePrior,
-  ).variant;
+  return estimateNoise(runs, task.noisePrior, runs.at(-1)?.tier).variant;
 }
 
 /** Lines that hold code: what "simpler" is measured by. */

@@ -69,10 +69,7 @@ export function compareRuns(
   ).toSorted((a, b) => b.length - a.length);
   const name = tier?.[0]?.tier;
   if (!tier || name === undefined) return null;
-  const noise = estimateNoise(
-    runs.filter((run) => run.tier === name),
-    task.noisePrior,
-  );
+  const noise = estimateNoise(runs, task.noisePrior, name);
   const peers = other.filter((run) => run.tier === name);
   return compareScores(tier, peers, noise.variant, task.noisePrior);
 }

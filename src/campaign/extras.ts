@@ -183,8 +183,10 @@ function planAudits(facts: ExtraFacts): Extra[] {
 
 /** A worker on probation is given a program whose score two others agree on. */
 function planCanaries(facts: ExtraFacts): Extra[] {
+  if (facts.probation.length === 0) return [];
+  const { repeat } = estimateNoise(facts.runs, facts.task.noisePrior);
   const known = groupBy(facts.runs.filter(doesCount), ({ variantHash }) => variantHash)
-    .map((group) => splitRepeats(group, estimateNoise(facts.runs, facts.task.noisePrior).repeat))
+    .map((group) => splitRepeats(group, repeat))
     .find(({ agreeing, isOpen: isDisputed }) => !isDisputed && new Set(agreeing.map((run) => run.endpoint)).size > 1);
   const [of] = known?.agreeing ?? [];
   if (!of) return [];

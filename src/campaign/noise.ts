@@ -60,11 +60,25 @@ export function splitRepeats(runs: readonly ScoredRun[], sigma: number): Split {
   return { agreeing, odd, isOpen: voices(odd) >= most };
 }
 
+/** A list of runs → what was estimated from it: one decision asks for the same many times. */
+const known = new WeakMap<readonly ScoredRun[], Map<string, Noise>>();
+
 /**
- * Estimates the noise of a lineage on one tier from its repeats. A score that a liar gave would widen it: what
- * contradicts the others of its group is left out.
+ * Estimates the noise of a lineage from its repeats. A score that a liar gave would widen it: what contradicts the
+ * others of its group is left out.
+ * @param runs never changed after this @param tier only of this one; absent: over all tiers
  */
-export function estimateNoise(runs: readonly ScoredRun[], prior: NoisePrior): Noise {
+export function estimateNoise(runs: readonly ScoredRun[], prior: NoisePrior, tier?: string): Noise {
+  const key = `${tier ?? ''} ${prior.sigma} ${prior.weight}`;
+  const estimates = known.get(runs) ?? new Map<string, Noise>();
+  known.set(runs, estimates);
+  const noise =
+    estimates.get(key) ?? estimate(tier === undefined ? runs : runs.filter((run) => run.tier === tier), prior);
+  estimates.set(key, noise);
+  return noise;
+}
+
+function estimate(runs: readonly ScoredRun[], prior: NoisePrior): Noise {
   const counting = runs.filter(doesCount);
   const repeated = groupBy(counting, ({ variantHash, tier, dataHash }) => `${variantHash} ${tier} ${dataHash}`);
   // What one worker says twice is its noise, whatever it is; by that the words of different workers are compared.

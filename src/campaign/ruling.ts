@@ -54,10 +54,7 @@ export async function ruleOn(
     runs,
     earlier: findEarlier(experiment, evidence, runs, task),
     isConfirmation: experiment.role === 'confirmation',
-    noise: estimateNoise(
-      runs.filter(({ tier }) => tier === evidence.tier),
-      task.noisePrior,
-    ),
+    noise: estimateNoise(runs, task.noisePrior, evidence.tier),
     champion,
   });
   const enact = async (trx: Trx) => {
@@ -98,8 +95,9 @@ export async function settleScope(
   task: Task,
   nowMs: number,
 ): Promise<void> {
-  const experiments = loopId === null ? [] : await loadExperiments(trx, { loopId, limit: MAX_RUNS });
-  const unconfirmable = findUnconfirmable(experiments, await loadScoredRuns(trx, { rootHash }));
+  const tries = loopId === null ? [] : await loadExperiments(trx, { loopId, role: 'confirmation', limit: MAX_RUNS });
+  const runs = tries.some(({ state }) => state === 'refused') ? await loadScoredRuns(trx, { rootHash }) : [];
+  const unconfirmable = findUnconfirmable(tries, runs);
   await settleTitle(trx, { loopId, rootHash }, task, unconfirmable, nowMs);
 }
 

@@ -195,10 +195,11 @@ export async function loadExperiment(db: Db | Trx, experimentId: string): Promis
 /** Loads experiments, newest first. */
 export async function loadExperiments(
   db: Db | Trx,
-  filter: { loopId?: string; rootHash?: string; isOpen?: boolean; limit: number; beforeMs?: number },
+  filter: { loopId?: string; role?: Role; rootHash?: string; isOpen?: boolean; limit: number; beforeMs?: number },
 ): Promise<Experiment[]> {
   let query = db.selectFrom('experiments').selectAll();
   if (filter.loopId !== undefined) query = query.where('loop_id', '=', filter.loopId);
+  if (filter.role !== undefined) query = query.where('role', '=', filter.role);
   if (filter.rootHash !== undefined) query = query.where('root_hash', '=', filter.rootHash);
   if (filter.isOpen) query = query.where('finished_at', 'is', null);
   if (filter.beforeMs !== undefined) query = query.where('created_at', '<', filter.beforeMs);
