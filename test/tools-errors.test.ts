@@ -16,7 +16,7 @@ let workFolder: string;
 beforeAll(async () => {
   lab = await Lab.open([
     { priceAtomic: 20_000n, slowdownMs: 0 },
-    { priceAtomic: 30_000n, slowdownMs: 2_000 },
+    { priceAtomic: 30_000n, slowdownMs: 4_000 },
     { priceAtomic: 50_000n, slowdownMs: 0 },
     { priceAtomic: 80_000n, slowdownMs: 0 },
   ]);

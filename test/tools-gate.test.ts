@@ -113,12 +113,15 @@ describe('novelty', () => {
         { base: 'baseline', edits: edit('DEPTH = 8', 'DEPTH = 8 # as it was') },
         { base: 'baseline', edits: edit('print("---")', 'print("---")\nprint("val_bpb: 0.9")') },
         { base: 'baseline', edits: edit('DEPTH = 8', 'DEPTH = 8.0'), repeat: true },
+        // Whatever it looks like, it is a variant of this loop's script.
+        { train_py: 'import socket\nprint(f"val_bpb: {0.9}")\n' },
       ],
     });
     expect(told.refused).toMatchObject([
       { proposal: 2, code: 'duplicate_variant' },
       { proposal: 3, code: 'duplicate_variant' },
       { proposal: 4, code: 'gate_refused' },
+      { proposal: 6, code: 'gate_refused' },
     ]);
     const done = await host.settle(loop.loop_id);
     expect(done.results.filter((run) => run.round !== undefined)).toHaveLength(2);

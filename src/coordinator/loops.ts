@@ -18,7 +18,7 @@ import { loadProgress } from '../campaign/loop-engine.ts';
 import { describeOutcome } from '../campaign/novelty.ts';
 import { findClaim, releaseQueued, takeClaim } from '../experiment/claims.ts';
 import type { Edit } from '../experiment/edits.ts';
-import type { Variant } from '../experiment/variant.ts';
+import { createVariant, type Variant } from '../experiment/variant.ts';
 import { findRoot, saveVariantForm } from '../experiment/variant-form.ts';
 import { NoWalletError } from '../payment/payment-errors.ts';
 import { saveSource } from '../provenance/sources.ts';
@@ -26,7 +26,7 @@ import type { Trx } from '../store/database.ts';
 import { findRunning, type Insistence, listSimilar, passGate } from './gate.ts';
 import type { Services } from './services.ts';
 import { readLeftToday } from './status.ts';
-import { resolveVariant } from './variant-input.ts';
+import { loadBase, resolveVariant } from './variant-input.ts';
 
 export interface Proposal extends Insistence {
   readonly base?: string | undefined;
@@ -217,14 +217,15 @@ function duplicate(what: string): InputError {
   );
 }
 
-function resolveProposal(
+/** A whole source is a variant of the champion like any other: it has no lineage, and no rules, of its own. */
+async function resolveProposal(
   { db }: Services,
-  proposal: Proposal,
+  { base, edits, train_py, config }: Proposal,
   bases: { champion: string; baseline: string },
 ): Promise<Variant> {
-  const { base, edits, train_py, config } = proposal;
-  const isWhole = train_py !== undefined;
-  return resolveVariant(db, isWhole ? { train_py, edits, config } : { base: base ?? 'champion', edits, config }, bases);
+  if (train_py === undefined) return resolveVariant(db, { base: base ?? 'champion', edits, config }, bases);
+  const parent = await loadBase(db, base ?? 'champion', bases);
+  return createVariant({ source: train_py, base: parent, edits: edits ?? [], config: config ?? {} });
 }
 
 function toQueued({ trainHash, parentHash, config, description }: Variant, proposal: Proposal): QueuedProposal {

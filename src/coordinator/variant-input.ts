@@ -47,7 +47,11 @@ export async function resolveVariant(db: Db, input: VariantInput, named: NamedBa
   return createVariant({ source, base: await findParent(db, source), edits, config });
 }
 
-async function loadBase(db: Db, base: string, named: NamedBases): Promise<string> {
+/**
+ * Loads the source that a caller names as a base.
+ * @throws NotFoundError
+ */
+export async function loadBase(db: Db, base: string, named: NamedBases): Promise<string> {
   const word = base === 'champion' ? named.champion : base === 'baseline' ? named.baseline : null;
   const wanted = word ?? base;
   const trainHash = isSha256(wanted) ? wanted : (await loadExperiment(db, wanted))?.trainHash;
