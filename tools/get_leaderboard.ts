@@ -6,7 +6,7 @@ export const getLeaderboard = defineTool({
   name: 'get_leaderboard',
   title: 'Ranking of results',
   description:
-    'Ranks the results of runs that we paid for and checked: variants by val_bpb (lower is better), or workers. Shows the champion (verified: an independent worker confirmed it), the noise σ that gains are judged by, the score that luck alone would give (luck_val_bpb), sparkline, chart and records. Scope global lists scores that workers claim, unchecked, beside our own scores at them (scored, own_*).',
+    'Ranks the results of runs that we paid for and checked: variants by val_bpb (lower is better), or workers. Shows the champion, whether an independent worker confirmed it, the noise σ that gains are judged by, what luck alone would give, sparkline, chart and records. Scope global lists scores that workers claim, unchecked, beside our own scores at them (scored, own_*).',
   input: z.strictObject({
     scope: z.enum(['variants', 'workers', 'global']).default('variants'),
     limit: z.int().min(1).max(100).default(10),
@@ -16,43 +16,20 @@ export const getLeaderboard = defineTool({
   output: z.object({
     scope: z.string(),
     standings: z.array(
-      z.object({
+      // Which others there are depends on the scope; each would cost tokens in every tool list.
+      z.looseObject({
         rank: z.number(),
         val_bpb: z.number().optional(),
         experiment_id: z.string().optional(),
         verdict: z.string().optional(),
-        description: z.string().optional(),
         worker_endpoint: z.string().optional(),
-        price_usdc: z.string().optional(),
-        payment_tx: z.string().optional(),
-        train_hash: z.string().optional(),
-        created_at: z.string().optional(),
-        runs: z.number().optional(),
-        scored: z.number().optional(),
-        spent_usdc: z.string().optional(),
-        worker_id: z.string().optional(),
-        self_reported_val_bpb: z.number().optional(),
-        own_median_val_bpb: z.number().optional(),
-        own_best_val_bpb: z.number().optional(),
-        updated: z.string().optional(),
-        fetched_at: z.string().optional(),
-        stale: z.boolean().optional(),
-        identity: z.string().optional(),
       }),
     ),
     total: z.number(),
     rejected: z.record(z.string(), z.string()).optional(),
     next_cursor: z.string().optional(),
     champion: z
-      .object({
-        experiment_id: z.string(),
-        val_bpb: z.number(),
-        runs: z.number(),
-        sigma: z.number(),
-        verified: z.boolean(),
-        luck_val_bpb: z.number().optional(),
-        tier_bests: z.record(z.string(), z.number()).optional(),
-      })
+      .looseObject({ experiment_id: z.string(), val_bpb: z.number(), sigma: z.number(), verified: z.boolean() })
       .optional(),
     sparkline: z.string().optional(),
     chart_uri: z.string().optional(),

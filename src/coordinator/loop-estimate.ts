@@ -11,7 +11,7 @@ import { readLeftToday } from './status.ts';
 import { resolveVariant } from './variant-input.ts';
 
 /** What a loop is expected to take. */
-export interface LoopEstimate {
+export type LoopEstimate = {
   /** The unchanged script, the rounds, and what is run again. */
   readonly runs: number;
   readonly extra_runs: number;
@@ -22,7 +22,7 @@ export interface LoopEstimate {
   /** Workers whose price is within the cap. */
   readonly workers: number;
   readonly basis: string;
-}
+};
 
 /** Share of runs that improve something and are confirmed elsewhere, as long loops have shown (field.md section 1). */
 const KEEP_RATE = 0.18;

@@ -9,7 +9,7 @@ export interface LeaderboardInput {
 }
 
 /** A row of any of the rankings; what does not belong to it is absent. */
-export interface Standing {
+export type Standing = {
   readonly rank: number;
   readonly val_bpb?: number;
   readonly verdict?: string;
@@ -31,4 +31,4 @@ export interface Standing {
   readonly fetched_at?: string;
   readonly stale?: boolean;
   readonly identity?: string;
-}
+};
