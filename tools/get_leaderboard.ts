@@ -15,21 +15,21 @@ export const getLeaderboard = defineTool({
   }),
   output: z.object({
     scope: z.string(),
-    standings: z.array(
-      // Which others there are depends on the scope; each would cost tokens in every tool list.
-      z.looseObject({
-        rank: z.number(),
-        val_bpb: z.number().optional(),
-        experiment_id: z.string().optional(),
-        verdict: z.string().optional(),
-        worker_endpoint: z.string().optional(),
-      }),
-    ),
+    // A row's fields depend on the scope; each would cost tokens in every tool list.
+    standings: z.array(z.record(z.string(), z.unknown())),
     total: z.number(),
     rejected: z.record(z.string(), z.string()).optional(),
     next_cursor: z.string().optional(),
     champion: z
-      .looseObject({ experiment_id: z.string(), val_bpb: z.number(), sigma: z.number(), verified: z.boolean() })
+      .object({
+        experiment_id: z.string(),
+        val_bpb: z.number(),
+        runs: z.number(),
+        sigma: z.number(),
+        verified: z.boolean(),
+        luck_val_bpb: z.number().optional(),
+        tier_bests: z.record(z.string(), z.number()).optional(),
+      })
       .optional(),
     sparkline: z.string().optional(),
     chart_uri: z.string().optional(),

@@ -74,7 +74,7 @@ export const runLoop = defineTool({
     spent_usdc: z.string(),
     reserved_usdc: z.string(),
     remaining_usdc: z.string(),
-    results: z.array(z.looseObject({ experiment_id: z.string(), state: z.string() })),
+    results: z.array(z.record(z.string(), z.unknown())),
     results_left_out: z.number(),
     refused: z
       .array(z.object({ proposal: z.number(), code: z.string(), reason: z.string(), next_step: z.string() }))
