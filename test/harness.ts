@@ -112,9 +112,9 @@ const AUTHORIZATION_USED = parseAbiItem('event AuthorizationUsed(address indexed
 const CALL_GUARD_MS = 45_000;
 const GONE_GUARD_MS = 10_000;
 
-/** A program that prints its score at once; another name makes it another variant. */
+/** A program that prints its score at once; another name or score makes it another program without a parent. */
 export function scoreScript(valBpb: string, name = ''): string {
-  return `name = ${JSON.stringify(name)}\nprint("---")\nprint("val_bpb: ${valBpb}")\n`;
+  return `name = ${JSON.stringify(`${name} ${valBpb}`)}\nprint("---")\nprint("val_bpb: ${valBpb}")\n`;
 }
 
 export interface Transfer {
