@@ -29,6 +29,7 @@ const LoopAnswerSchema = z.object({
       experiment_id: z.string(),
       state: z.string(),
       description: z.string(),
+      role: z.string().optional(),
       val_bpb: z.number().optional(),
       verdict: z.string().optional(),
     }),

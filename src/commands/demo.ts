@@ -155,7 +155,8 @@ async function runRounds(
     const before = new Set(loop.results.map(({ experiment_id }) => experiment_id));
     loop = await agent.continueLoop(loop.loop_id, wave, report);
     for (const run of loop.results.filter(({ experiment_id }) => !before.has(experiment_id))) {
-      output.say(`    ${run.description}: ${run.val_bpb?.toFixed(6) ?? run.state} ${run.verdict ?? ''}`);
+      const name = run.role === undefined ? run.description : `${run.role} of ${run.description}`;
+      output.say(`    ${name}: ${run.val_bpb?.toFixed(6) ?? run.state} ${run.verdict ?? ''}`);
     }
   }
   return loop;

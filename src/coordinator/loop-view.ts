@@ -82,6 +82,7 @@ function viewRun(run: Experiment) {
     state: run.state,
     description: run.description,
     ...(run.round === null ? {} : { round: run.round }),
+    ...(run.role === 'round' ? {} : { role: run.role }),
     ...(run.valBpb === null ? {} : { val_bpb: run.valBpb }),
     ...(run.judgement ? { verdict: run.judgement.verdict } : {}),
     ...(run.workerEndpoint === null ? {} : { worker_endpoint: run.workerEndpoint }),
