@@ -78,6 +78,11 @@ export async function settleTitle(
 /** Noise of one run between variants of a lineage, in bits per byte: what gains are judged by. */
 export async function loadSigma(db: Db, rootHash: string): Promise<number> {
   const [runs, task] = await Promise.all([loadScoredRuns(db, { rootHash }), loadTask(db, rootHash)]);
+  return findSigma(runs, task);
+}
+
+/** The same from runs that are at hand, oldest first: on the tier of the newest. */
+export function findSigma(runs: readonly ScoredRun[], task: Task): number {
   return estimateNoise(runs, task.noisePrior, runs.at(-1)?.tier).variant;
 }
 

@@ -1,7 +1,9 @@
+import type { ExpressionBuilder } from 'kysely';
 import * as z from 'zod';
 import { readJson } from '../base/json.ts';
 import { VERDICTS, type Verdict } from '../experiment/experiment.ts';
 import type { Db, Trx } from '../store/database.ts';
+import type { Schema } from '../store/schema.ts';
 import type { Party } from './party.ts';
 
 /** What a scored run is compared by; kept with its experiment. */
@@ -56,7 +58,10 @@ export function isSameData(a: Pick<Evidence, 'dataHash'>, b: Pick<Evidence, 'dat
   return a.dataHash === null || b.dataHash === null || a.dataHash === b.dataHash;
 }
 
-/** Loads runs with a score, oldest first: of one lineage, or the repeats: programs that several workers ran. */
+/**
+ * Loads runs with a score, oldest first: the newest of one lineage with everything about those that ever held a title,
+ * or the repeats: programs that several workers ran.
+ */
 export async function loadScoredRuns(db: Db | Trx, filter: { rootHash: string } | 'repeats'): Promise<ScoredRun[]> {
   const query = selectScored(db);
   const wanted =
@@ -69,9 +74,34 @@ export async function loadScoredRuns(db: Db | Trx, filter: { rootHash: string } 
             .groupBy('others.variant_hash')
             .having((having) => having.fn.count('others.worker_endpoint').distinct(), '>', 1),
         )
-      : query.where('experiments.root_hash', '=', filter.rootHash);
+      : query.where('experiments.experiment_id', 'in', (eb) => selectTelling(eb, filter.rootHash));
   const rows = await wanted.orderBy('experiments.created_at').orderBy('experiments.experiment_id').execute();
-  return rows.flatMap(toScoredRun);
+  // A variant of another lineage may hold the same bytes.
+  const own = filter === 'repeats' ? rows : rows.filter((row) => row.root_hash === filter.rootHash);
+  return own.flatMap(toScoredRun);
+}
+
+/** What lies farther back is no evidence that a decision still waits for; every row costs its time with each answer. */
+const MAX_LINEAGE_RUNS = 500;
+
+/** Ids of runs; each part reads one index from end to end of what it needs. */
+function selectTelling(eb: ExpressionBuilder<Schema, 'experiments'>, rootHash: string) {
+  const newest = eb
+    .selectFrom('experiments as run')
+    .select('run.experiment_id')
+    .where('run.root_hash', '=', rootHash)
+    .where('run.val_bpb', 'is not', null)
+    .orderBy('run.created_at', 'desc')
+    .limit(MAX_LINEAGE_RUNS);
+  const titles = eb.selectFrom('titles').where('titles.root_hash', '=', rootHash);
+  const all = eb.selectFrom('experiments as run').select('run.experiment_id');
+  const holding = all.where('run.variant_hash', 'in', titles.select('titles.variant_hash').distinct());
+  const repeating = all.where('run.audit_of', 'in', titles.select('titles.experiment_id'));
+  return eb
+    .selectFrom(newest.as('newest'))
+    .select('newest.experiment_id')
+    .union(eb.selectFrom(holding.limit(MAX_LINEAGE_RUNS).as('holding')).select('holding.experiment_id'))
+    .union(eb.selectFrom(repeating.limit(MAX_LINEAGE_RUNS).as('repeating')).select('repeating.experiment_id'));
 }
 
 function selectScored(db: Db | Trx) {
@@ -102,10 +132,12 @@ function selectScored(db: Db | Trx) {
     .where('experiments.verdict', 'is not', null);
 }
 
+const KNOWN_VERDICTS: ReadonlyMap<string, Verdict> = new Map(VERDICTS.map((verdict) => [verdict, verdict]));
+
 type Row = Awaited<ReturnType<ReturnType<typeof selectScored>['execute']>>[number];
 
 function toScoredRun(row: Row): ScoredRun[] {
-  const verdict = z.enum(VERDICTS).safeParse(row.verdict).data;
+  const verdict = KNOWN_VERDICTS.get(row.verdict ?? '');
   if (row.val_bpb === null || verdict === undefined) return [];
   return [
     {

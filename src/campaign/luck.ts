@@ -1,6 +1,7 @@
 import type { Db } from '../store/database.ts';
 import { loadChampion, loadSigma } from './champion.ts';
-import { loadScoredRuns, mean } from './evidence.ts';
+import { loadScoredRuns, mean, type ScoredRun } from './evidence.ts';
+import type { Champion } from './judge.ts';
 import { loadLoop } from './loop.ts';
 import { expectLuck } from './noise.ts';
 
@@ -17,6 +18,16 @@ export async function loadLuckLine(db: Db, loopId: string): Promise<number | nul
     loadChampion(db, rootHash, loopId),
     loadSigma(db, rootHash),
   ]);
+  return findLuckLine(runs, champion, sigma, loopId);
+}
+
+/** The same from what is at hand. @param runs of the lineage  @param sigma noise of one run */
+export function findLuckLine(
+  runs: readonly ScoredRun[],
+  champion: Champion | null,
+  sigma: number,
+  loopId: string,
+): number | null {
   const own = runs.filter((run) => run.loopId === loopId);
   const family = own.find(({ verdict }) => verdict === 'BASELINE')?.family;
   const tier = champion?.evidence[0]?.tier;

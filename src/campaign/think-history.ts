@@ -1,8 +1,8 @@
 import { formatUsd } from '../base/money.ts';
 import { findKnobs } from './knobs.ts';
-import type { Detail, ThinkFacts } from './think.ts';
 import { findCoverage, findDeadEnds, findUntriedPairs } from './think-changes.ts';
 import type { ThinkRun } from './think-facts.ts';
+import type { Detail, ThinkFacts } from './think-input.ts';
 import { cut, fence, formatDelta } from './think-text.ts';
 
 const MAX_DESCRIPTION_CHARS = 120;

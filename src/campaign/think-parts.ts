@@ -1,8 +1,8 @@
 import { formatUsd } from '../base/money.ts';
 import type { Hypothesis } from './hypotheses.ts';
 import type { Insight } from './insights.ts';
-import type { Detail, ThinkFacts } from './think.ts';
 import type { ThinkRun } from './think-facts.ts';
+import type { Detail, ThinkFacts } from './think-input.ts';
 import { cut } from './think-text.ts';
 
 const MAX_NOTE_CHARS = 240;

@@ -1,11 +1,15 @@
 import { isoTime } from '../base/time.ts';
-import { loadChampion, loadSigma } from '../campaign/champion.ts';
+import { findChampion, findSigma } from '../campaign/champion.ts';
+import { loadScoredRuns } from '../campaign/evidence.ts';
 import { loadHypotheses } from '../campaign/hypotheses.ts';
 import { loadInsights } from '../campaign/insights.ts';
-import { type Loop, loadLoops, requireLoop } from '../campaign/loop.ts';
-import { loadLuckLine } from '../campaign/luck.ts';
-import { renderThink, type ThinkChampion } from '../campaign/think.ts';
+import type { Champion } from '../campaign/judge.ts';
+import { loadLoops, requireLoop } from '../campaign/loop.ts';
+import { findLuckLine } from '../campaign/luck.ts';
+import { renderThink } from '../campaign/think.ts';
 import { loadLoopHistory } from '../campaign/think-facts.ts';
+import type { ThinkChampion, ThinkChampion } from '../campaign/think-input.ts';
+import { loadTitles } from '../campaign/titles.ts';
 import { loadExperiment } from '../experiment/experiment.ts';
 import { findTask } from '../experiment/task.ts';
 import { leftUnder, sumLedger } from '../payment/budget.ts';
@@ -20,27 +24,28 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
   const { db, clock } = services;
   const loop = await requireLoop(db, loopId);
   const { rootHash, settings, queue } = loop;
-  const [history, champion, sigma, luckLine, ledger, rootSource, baselineScore, hypotheses, insights] =
-    await Promise.all([
-      loadLoopHistory(db, loopId),
-      findChampion(services, loop),
-      loadSigma(db, rootHash),
-      loadLuckLine(db, loopId),
-      sumLedger(db, clock.nowMs(), loopId),
-      loadSource(db, rootHash),
-      loadBaselineScore(services, loopId),
-      loadHypotheses(db, rootHash, NOTES),
-      loadInsights(db, rootHash, NOTES),
-    ]);
+  const [history, titles, runs, ledger, rootSource, baselineScore, hypotheses, insights] = await Promise.all([
+    loadLoopHistory(db, loopId),
+    loadTitles(db, { scope: loopId }),
+    loadScoredRuns(db, { rootHash }),
+    sumLedger(db, clock.nowMs(), loopId),
+    loadSource(db, rootHash),
+    loadBaselineScore(services, loopId),
+    loadHypotheses(db, rootHash, NOTES),
+    loadInsights(db, rootHash, NOTES),
+  ]);
+  const task = findTask(rootSource ?? '');
+  const champion = findChampion(titles, runs, task);
+  const sigma = findSigma(runs, task);
   return renderThink({
     loopId,
     rootHash,
     rootSource: rootSource ?? '',
-    task: findTask(rootSource ?? ''),
-    champion,
+    task,
+    champion: champion && (await describeChampion(services, champion)),
     baselineScore,
     sigma,
-    luckLine,
+    luckLine: findLuckLine(runs, champion, sigma, loopId),
     history,
     hypotheses,
     insights,
@@ -55,11 +60,10 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
   });
 }
 
-async function findChampion({ db }: Services, { rootHash, loopId }: Loop): Promise<ThinkChampion | null> {
-  const champion = await loadChampion(db, rootHash, loopId);
-  const experiment = champion && (await loadExperiment(db, champion.experimentId));
+async function describeChampion({ db }: Services, champion: Champion): Promise<ThinkChampion | null> {
+  const experiment = await loadExperiment(db, champion.experimentId);
   const source = experiment && (await loadSource(db, experiment.trainHash));
-  if (!champion || !experiment || typeof source !== 'string') return null;
+  if (!experiment || source === undefined) return null;
   return {
     experimentId: experiment.experimentId,
     trainHash: experiment.trainHash,

@@ -133,6 +133,12 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
     `create index experiments_by_loop_verdict on experiments (loop_id, verdict, created_at) where verdict is not null`,
     `create index experiments_by_loop_role on experiments (loop_id, role, finished_at, state)`,
   ],
+  // Decisions look at the newest runs of a lineage and at what was said about its champions.
+  '0008-lineages': [
+    `create index experiments_by_lineage on experiments (root_hash, created_at, experiment_id)
+      where val_bpb is not null`,
+    `create index experiments_by_repeat on experiments (audit_of) where audit_of is not null`,
+  ],
 };
 
 export const migrationProvider: MigrationProvider = {
