@@ -8,7 +8,7 @@ import { loadLoops, requireLoop } from '../campaign/loop.ts';
 import { findLuckLine } from '../campaign/luck.ts';
 import { renderThink } from '../campaign/think.ts';
 import { loadLoopHistory } from '../campaign/think-facts.ts';
-import type { ThinkChampion, ThinkChampion } from '../campaign/think-input.ts';
+import type { ThinkChampion } from '../campaign/think-input.ts';
 import { loadTitles } from '../campaign/titles.ts';
 import { loadExperiment } from '../experiment/experiment.ts';
 import { findTask } from '../experiment/task.ts';
