@@ -50,7 +50,7 @@ export function formatLiteral(literal: Literal): string {
     case 'int':
       return formatInt(literal.value, literal.base);
     case 'float':
-      return Number.isInteger(literal.value) && Math.abs(literal.value) < 1e15
+      return Number.isInteger(literal.value) && Math.abs(literal.value) < 1e21
         ? literal.value.toFixed(1)
         : String(literal.value);
     case 'bool':

@@ -92,6 +92,9 @@ it('writes numbers that it reads back as the same', () => {
     fc.property(numbers, (literal) => {
       expect(parseLiteral(formatLiteral(literal))).toEqual(literal);
     }),
+    {
+      examples: [[{ kind: 'float', value: 1e15 }], [{ kind: 'float', value: -1e20 }], [{ kind: 'float', value: 1e21 }]],
+    },
   );
 });
 
