@@ -429,7 +429,8 @@ describe('a repeated submission', () => {
 
   it('of a loop that was just started is that loop', async () => {
     const other = await lab.connect();
-    const start = { action: 'start', train_py: scoreScript('1.5', 'one loop'), prefer: endpoint(PLAIN) };
+    const train_py = scoreScript('1.5', 'one loop');
+    const start = { action: 'start', train_py, prefer: endpoint(PLAIN), audit_share: 0 };
     await expect(other.call('run_loop', { ...start, wait_seconds: 30 }, { timeout: 50 })).rejects.toMatchObject({
       code: -32001,
     });

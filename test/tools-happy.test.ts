@@ -475,6 +475,7 @@ describe('run_loop', () => {
       rounds: 5,
       prefer: workerEndpoint,
       budget_usdc: 0.07,
+      audit_share: 0,
     });
     let loop = await host.settle(started.loop_id);
     expect(loop.results[0]).toMatchObject({ worker_endpoint: workerEndpoint, val_bpb: 2.99 });
