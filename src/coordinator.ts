@@ -113,23 +113,11 @@ export class Coordinator {
     return cancelExperiment(services, experimentId);
   }
 
-  /** The newest experiments, or the newest of those that hold every word of `search`. */
-  async listExperiments(limit: number, search?: string) {
+  async listExperiments(limit: number) {
     const { services, experiments } = await this.#open();
     const { viewExperiment } = await import('./coordinator/experiment-view.ts');
-    const found =
-      search === undefined
-        ? await experiments.loadExperiments(services.db, { limit })
-        : await this.#search(search, limit);
+    const found = await experiments.loadExperiments(services.db, { limit });
     return Promise.all(found.map((experiment) => viewExperiment(services.db, experiment, services.clock.nowMs())));
-  }
-
-  async #search(text: string, limit: number) {
-    const { services, experiments } = await this.#open();
-    const { searchExperiments } = await import('./leaderboard/search.ts');
-    const ids = await searchExperiments(services.db, text, limit);
-    const found = await Promise.all(ids.map((id) => experiments.loadExperiment(services.db, id)));
-    return found.filter((experiment) => experiment !== undefined);
   }
 
   async feedback(experimentId: string, send: boolean) {

@@ -20,8 +20,7 @@ export async function loadTask(db: Db, rootHash: string): Promise<Task> {
 export async function loadChampion(db: Db, rootHash: string, loopId: string | null): Promise<Champion | null> {
   const titles = await loadTitles(db, loopId === null ? { rootHash } : { scope: loopId });
   if (titles.length === 0) return null;
-  const filter = loopId === null ? { rootHash } : { rootHash, scope: loopId };
-  const [runs, task] = await Promise.all([loadScoredRuns(db, filter), loadTask(db, rootHash)]);
+  const [runs, task] = await Promise.all([loadScoredRuns(db, { rootHash }), loadTask(db, rootHash)]);
   return findChampion(titles, runs, task);
 }
 
@@ -67,7 +66,7 @@ export async function settleTitle(
   nowMs: number,
 ): Promise<void> {
   const scope = place.loopId ?? place.rootHash;
-  const runs = await loadScoredRuns(trx, { rootHash: place.rootHash, scope });
+  const runs = await loadScoredRuns(trx, { rootHash: place.rootHash });
   for (let changes = 0; changes < MAX_CHANGES; changes += 1) {
     const titles = await loadTitles(trx, { scope });
     const change = decideTitle({ task, loopId: place.loopId, runs, titles, unconfirmable });

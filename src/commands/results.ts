@@ -3,11 +3,7 @@ import { formatTable, type Output } from './output.ts';
 import { withCoordinator } from './with-coordinator.ts';
 
 /** `experiments [id]`. */
-export async function runExperiments(
-  id: string | undefined,
-  { limit, search }: { readonly limit: number; readonly search?: string | undefined },
-  output: Output,
-): Promise<number> {
+export async function runExperiments(id: string | undefined, limit: number, output: Output): Promise<number> {
   if (id !== undefined) {
     const experiment = await withCoordinator((coordinator) => coordinator.getExperiment(id, 0, {}));
     output.emit(experiment);
@@ -15,7 +11,7 @@ export async function runExperiments(
       output.say(`${name}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
     return 0;
   }
-  const experiments = await withCoordinator((coordinator) => coordinator.listExperiments(limit, search));
+  const experiments = await withCoordinator((coordinator) => coordinator.listExperiments(limit));
   output.emit({ experiments });
   const rows = experiments.map((experiment) => [
     experiment.experiment_id,
@@ -28,14 +24,12 @@ export async function runExperiments(
   output.say(
     rows.length > 0
       ? formatTable([['EXPERIMENT', 'STATE', 'VAL_BPB', 'VERDICT', 'USDC', 'DESCRIPTION'], ...rows])
-      : search === undefined
-        ? 'There are no experiments yet.'
-        : 'No experiment holds all of these words.',
+      : 'There are no experiments yet.',
   );
   return 0;
 }
 
-export type Scope = 'variants' | 'workers' | 'agents' | 'global';
+export type Scope = 'variants' | 'workers' | 'global';
 
 /** `leaderboard`. */
 export async function runLeaderboard(scope: Scope, limit: number, output: Output): Promise<number> {
@@ -90,17 +84,6 @@ const TABLES: Readonly<Record<Scope, ScopeTable>> = {
       row.worker_endpoint ?? '-',
     ],
     empty: 'No worker was used yet.',
-  },
-  agents: {
-    head: ['BEST VAL_BPB', 'KEPT', 'SCORED', 'RUNS', 'AGENT'],
-    cells: (row) => [
-      showScore(row.val_bpb),
-      String(row.kept ?? 0),
-      String(row.scored ?? 0),
-      String(row.runs ?? 0),
-      row.agent ?? '-',
-    ],
-    empty: 'No experiment names an agent yet.',
   },
   global: {
     head: ['ITS CLAIM', 'OUR MEDIAN', 'OUR RUNS', 'UPDATED', 'WORKER'],

@@ -1,13 +1,11 @@
 import { existsSync } from 'node:fs';
 import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
-import { findChampion, findSigma, loadTask } from '../campaign/champion.ts';
-import { doesCount, groupBy, loadScoredRuns, type ScoredRun } from '../campaign/evidence.ts';
+import { loadChampion, loadSigma } from '../campaign/champion.ts';
+import { doesCount, groupBy, loadScoredRuns } from '../campaign/evidence.ts';
 import { loadLoops } from '../campaign/loop.ts';
-import { findLuckLine } from '../campaign/luck.ts';
-import { loadTitles } from '../campaign/titles.ts';
+import { loadLuckLine } from '../campaign/luck.ts';
 import { loadExperiments } from '../experiment/experiment.ts';
-import { type AgentStanding, loadAgentStandings } from '../leaderboard/agents.ts';
 import { chartPath } from '../leaderboard/charts.ts';
 import { renderSparkline } from '../leaderboard/sparkline.ts';
 import {
@@ -18,6 +16,7 @@ import {
   type WorkerStanding,
 } from '../leaderboard/standings.ts';
 import { resultsPath } from '../provenance/export.ts';
+import type { Db } from '../store/database.ts';
 import { buildRows, type Table } from './columns.ts';
 import { parseCursor } from './cursor.ts';
 import { readGlobalBoard } from './global-board.ts';
@@ -30,7 +29,7 @@ const SPARKLINE_RUNS = 40;
 export async function readLeaderboard(services: Services, input: LeaderboardInput) {
   const { scope } = input;
   const offset = parseCursor(input.cursor);
-  const champion = await readChampion(services);
+  const champion = await findChampion(services);
   const shared = { scope, ...(champion ? { champion } : {}) };
   if (scope === 'global') return { ...shared, ...(await readGlobalBoard(services, input, offset, shared)) };
   return { ...shared, ...(await readOwnBoard(services, input, offset, shared)) };
@@ -58,53 +57,32 @@ async function readOwnBoard(services: Services, input: LeaderboardInput, offset:
     const rest = describe(total, rows.length);
     return { standings: buildRows(rows, VARIANT_TABLE, format, { ...shared, ...rest }), ...rest };
   }
-  if (input.scope === 'agents') {
-    const { rows, total } = await loadAgentStandings(db, input.limit, offset);
-    const rest = describe(total, rows.length);
-    return { standings: buildRows(rows, AGENT_TABLE, format, { ...shared, ...rest }), ...rest };
-  }
   const { rows, total } = await loadWorkerStandings(db, input.limit, offset);
   const rest = describe(total, rows.length);
   return { standings: buildRows(rows, WORKER_STANDING_TABLE, format, { ...shared, ...rest }), ...rest };
 }
 
-async function readChampion({ db }: Services) {
+async function findChampion({ db }: Services) {
   const [latest] = await loadExperiments(db, { limit: 1 });
-  if (!latest) return undefined;
-  const { rootHash, loopId } = latest;
-  const [titles, runs, task] = await Promise.all([
-    loadTitles(db, { rootHash }),
-    loadScoredRuns(db, { rootHash }),
-    loadTask(db, rootHash),
-  ]);
-  const champion = findChampion(titles, runs, task);
-  if (!champion) return undefined;
-  const sigma = findSigma(runs, task);
-  const own =
-    loopId === null
-      ? null
-      : findChampion(
-          titles.filter(({ scope }) => scope === loopId),
-          runs,
-          task,
-        );
-  const luck = loopId === null ? null : findLuckLine(runs, own, sigma, loopId);
+  const champion = latest && (await loadChampion(db, latest.rootHash, null));
+  if (!latest || !champion) return undefined;
+  const luck = latest.loopId === null ? null : await loadLuckLine(db, latest.loopId);
   return {
     experiment_id: champion.experimentId,
     val_bpb: champion.valBpb,
     runs: champion.runs,
-    sigma,
+    sigma: await loadSigma(db, latest.rootHash),
     verified: champion.verified,
     ...(luck === null ? {} : { luck_val_bpb: luck }),
-    ...listTierBests(runs),
+    ...(await loadTierBests(db, latest.rootHash)),
   };
 }
 
 /** The best score of each tier of machines, where there is more than one: they are never compared with each other. */
-function listTierBests(runs: readonly ScoredRun[]) {
-  const tiers = groupBy(runs.filter(doesCount), ({ tier }) => tier);
+async function loadTierBests(db: Db, rootHash: string) {
+  const tiers = groupBy((await loadScoredRuns(db, { rootHash })).filter(doesCount), ({ tier }) => tier);
   if (tiers.length < 2) return {};
-  const bests = tiers.map((own) => [own[0]?.tier ?? '', Math.min(...own.map(({ valBpb }) => valBpb))] as const);
+  const bests = tiers.map((runs) => [runs[0]?.tier ?? '', Math.min(...runs.map(({ valBpb }) => valBpb))] as const);
   return { tier_bests: Object.fromEntries(bests) };
 }
 
@@ -123,18 +101,6 @@ const VARIANT_TABLE: Table<VariantStanding, Standing> = {
     ({ paymentTx }) => (paymentTx === null ? {} : { payment_tx: paymentTx }),
     ({ trainHash }) => ({ train_hash: trainHash }),
   ],
-};
-
-const AGENT_TABLE: Table<AgentStanding, Standing> = {
-  base: ({ rank, agent, runs, scored, kept, bestValBpb }) => ({
-    rank,
-    agent,
-    runs,
-    scored,
-    kept,
-    ...(bestValBpb === null ? {} : { val_bpb: bestValBpb }),
-  }),
-  columns: [],
 };
 
 const WORKER_STANDING_TABLE: Table<WorkerStanding, Standing> = {

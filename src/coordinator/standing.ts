@@ -2,7 +2,7 @@ import type { ResponseFormat } from './columns.ts';
 
 export interface LeaderboardInput {
   /** `global`: what workers report of themselves, apart from everything that we checked. */
-  readonly scope: 'variants' | 'workers' | 'agents' | 'global';
+  readonly scope: 'variants' | 'workers' | 'global';
   readonly limit: number;
   readonly cursor?: string | undefined;
   readonly response_format?: ResponseFormat | undefined;
@@ -21,8 +21,6 @@ export type Standing = {
   readonly payment_tx?: string;
   readonly train_hash?: string;
   readonly created_at?: string;
-  readonly agent?: string;
-  readonly kept?: number;
   readonly runs?: number;
   readonly scored?: number;
   readonly spent_usdc?: string;
