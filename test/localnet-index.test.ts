@@ -72,13 +72,14 @@ describe('the index', () => {
 
     const chain = createLocalClient(network.rpcUrl);
     const [reviewer] = (await chain.getAddresses()).slice(-1);
-    await chain.writeContract({
+    const hash = await chain.writeContract({
       address: network.reputationRegistry,
       abi: reputationRegistryAbi,
       functionName: 'giveFeedback',
       args: [agentId, 95n, 0, 'starred', 'x402', 'http://w.example', '', `0x${'00'.repeat(32)}`],
       account: z.custom<Hex>((value) => typeof value === 'string').parse(reviewer),
     });
+    await chain.waitForTransactionReceipt({ hash });
     const url = `${network.indexUrl}/feedbacks?chainId=84532&tokenId=${agentId}`;
     const feedback = listSchema.parse((await getJson(url)).body).data;
     expect(Object.keys(feedback[0] ?? {}).sort()).toEqual(Object.keys(fixture('feedbacks.json').data[0]).sort());
