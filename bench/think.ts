@@ -50,6 +50,9 @@ async function measure(): Promise<void> {
     think: () => coordinator.think(NEWEST_LOOP, null, null),
     'leaderboard of variants': () => coordinator.leaderboard({ scope: 'variants', limit: 20 }),
     'leaderboard of workers': () => coordinator.leaderboard({ scope: 'workers', limit: 20 }),
+    'leaderboard of agents': () => coordinator.leaderboard({ scope: 'agents', limit: 20 }),
+    'search for two words': () =>
+      coordinator.leaderboard({ scope: 'experiments', search: 'DISCOUNT discard', limit: 20 }),
     'newest experiments': () => coordinator.listExperiments(20),
   };
   const openedMs = performance.now();

@@ -113,11 +113,23 @@ export class Coordinator {
     return cancelExperiment(services, experimentId);
   }
 
-  async listExperiments(limit: number) {
+  /** The newest experiments, or the newest of those that hold every word of `search`. */
+  async listExperiments(limit: number, search?: string) {
     const { services, experiments } = await this.#open();
     const { viewExperiment } = await import('./coordinator/experiment-view.ts');
-    const found = await experiments.loadExperiments(services.db, { limit });
+    const found =
+      search === undefined
+        ? await experiments.loadExperiments(services.db, { limit })
+        : await this.#search(search, limit);
     return Promise.all(found.map((experiment) => viewExperiment(services.db, experiment, services.clock.nowMs())));
+  }
+
+  async #search(text: string, limit: number) {
+    const { services, experiments } = await this.#open();
+    const { searchExperiments } = await import('./leaderboard/search.ts');
+    const { ids } = await searchExperiments(services.db, { words: text, limit });
+    const found = await Promise.all(ids.map((id) => experiments.loadExperiment(services.db, id)));
+    return found.filter((experiment) => experiment !== undefined);
   }
 
   async feedback(experimentId: string, send: boolean) {

@@ -129,6 +129,10 @@ describe('submit, experiments and leaderboard', () => {
     expect(all.value.experiments.map(({ experiment_id }) => experiment_id)).toEqual([value.experiment_id]);
     expect((await run(['experiments'])).stdout).toContain(value.experiment_id);
 
+    expect((await run(['experiments', '--search', 'published none'])).stdout).toContain('No experiment holds');
+    expect((await run(['experiments', '--search', 'BASELINE'])).stdout).toContain(value.experiment_id);
+    expect((await run(['leaderboard', '--scope', 'agents'])).stdout).toContain('No experiment names an agent');
+
     const Board = z.looseObject({
       standings: z.array(z.looseObject({ experiment_id: z.string() })),
       total: z.number(),

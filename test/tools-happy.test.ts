@@ -368,6 +368,22 @@ describe('get_leaderboard', () => {
     const found = workers.find(({ worker_endpoint }) => worker_endpoint === lab.worker(2).workerEndpoint);
     expect(found?.own_record).toEqual({ runs: 1, scored: 1, lost: 0 });
   });
+
+  it('ranks agents by what became of their proposals', async () => {
+    const { standings, total } = await host.ok(Board, 'get_leaderboard', { scope: 'agents' });
+    expect(total).toBe(standings.length);
+    expect(standings.find(({ agent }) => agent === 'tester')).toMatchObject({ runs: 1, scored: 1 });
+  });
+
+  it('finds past experiments by their words, and says where there are none', async () => {
+    const all = await host.ok(Board, 'get_leaderboard', { scope: 'experiments', limit: 2 });
+    expect(all.standings.map(({ rank }) => rank)).toEqual([1, 2]);
+    const found = await host.ok(Board, 'get_leaderboard', { search: 'TESTER prints', response_format: 'detailed' });
+    expect(found).toMatchObject({ scope: 'experiments', total: 1 });
+    expect(found.standings).toMatchObject([{ agent: 'tester', hypothesis: 'it prints a number' }]);
+    const none = await host.ok(Board, 'get_leaderboard', { search: 'tester "%_ no such words' });
+    expect(none).toMatchObject({ total: 0, standings: [], next_step: expect.stringContaining('No experiment holds') });
+  });
 });
 
 describe('run_loop', () => {

@@ -6,11 +6,12 @@ export const getLeaderboard = defineTool({
   name: 'get_leaderboard',
   title: 'Ranking of results',
   description:
-    'Ranks the results of runs that we paid for and checked: variants by val_bpb (lower is better), or workers. Shows the champion, whether an independent worker confirmed it, the noise σ that gains are judged by, what luck alone would give, sparkline, chart and records. Scope global lists scores that workers claim, unchecked, beside our own scores at them (scored, own_*).',
+    'Ranks the results of runs that we paid for and checked: variants by val_bpb (lower is better), workers, or the agents that proposed them; scope experiments lists all, newest first. Shows the champion, whether an independent worker confirmed it, the noise σ that gains are judged by, what luck alone would give, sparkline, chart and records. Scope global lists scores that workers claim, unchecked, beside our own scores at them (scored, own_*).',
   input: z.strictObject({
-    scope: z.enum(['variants', 'workers', 'global']).default('variants'),
+    scope: z.enum(['variants', 'workers', 'agents', 'experiments', 'global']).default('variants'),
     limit: z.int().min(1).max(100).default(10),
     cursor: z.string().optional().describe('next_cursor of the answer before.'),
+    search: z.string().max(200).optional().describe('Lists the experiments that hold all of these words.'),
     response_format: responseFormat,
   }),
   output: z.object({

@@ -65,7 +65,7 @@ export class AuditEngine {
     this.#tasks.set(rootHash, this.#tasks.get(rootHash) ?? loadTask(this.#db, rootHash));
     const [task, runs, standings, secret] = await Promise.all([
       this.#tasks.get(rootHash) ?? loadTask(this.#db, rootHash),
-      loadScoredRuns(this.#db, { rootHash }),
+      loadScoredRuns(this.#db, { rootHash, scope: loop.loopId }),
       loadStandings(this.#db, nowMs),
       this.#loadSecret(),
     ]);

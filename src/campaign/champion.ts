@@ -3,7 +3,7 @@ import type { Task } from '../experiment/task-schema.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Db, Trx } from '../store/database.ts';
 import { decideTitle, estimateFrom, gatherEvidence } from './confirm.ts';
-import { loadScoredRuns, mean, type ScoredRun } from './evidence.ts';
+import { groupBy, loadScoredRuns, mean, type ScoredRun } from './evidence.ts';
 import type { Champion } from './judge.ts';
 import { estimateNoise } from './noise.ts';
 import { loadTitles, passTitle, type Title } from './titles.ts';
@@ -20,16 +20,22 @@ export async function loadTask(db: Db, rootHash: string): Promise<Task> {
 export async function loadChampion(db: Db, rootHash: string, loopId: string | null): Promise<Champion | null> {
   const titles = await loadTitles(db, loopId === null ? { rootHash } : { scope: loopId });
   if (titles.length === 0) return null;
-  const [runs, task] = await Promise.all([loadScoredRuns(db, { rootHash }), loadTask(db, rootHash)]);
+  const filter = loopId === null ? { rootHash } : { rootHash, scope: loopId };
+  const [runs, task] = await Promise.all([loadScoredRuns(db, filter), loadTask(db, rootHash)]);
   return findChampion(titles, runs, task);
 }
 
 /** The best of the holders of these titles, those that are verified first. */
 export function findChampion(titles: readonly Title[], runs: readonly ScoredRun[], task: Task): Champion | null {
   const holders = new Map(titles.toSorted((a, b) => a.seq - b.seq).map((title) => [title.scope, title]));
-  const champions = [...holders.values()].flatMap((title) => {
+  const held = [...holders.values()].flatMap((title) => {
     const selecting = runs.find(({ experimentId }) => experimentId === title.experimentId);
-    return selecting ? [describeChampion(title, selecting, runs, task)] : [];
+    return selecting ? [{ title, selecting }] : [];
+  });
+  // A program that holds the titles of many loops is one champion.
+  const champions = groupBy(held, ({ title }) => title.variantHash).flatMap((same) => {
+    const [first] = same.toSorted((a, b) => Number(b.title.verified) - Number(a.title.verified));
+    return first ? [describeChampion(first.title, first.selecting, runs, task)] : [];
   });
   const isBetter = (a: Champion, b: Champion) =>
     Number(b.verified) - Number(a.verified) || a.valBpb - b.valBpb || (a.experimentId < b.experimentId ? -1 : 1);
@@ -66,7 +72,7 @@ export async function settleTitle(
   nowMs: number,
 ): Promise<void> {
   const scope = place.loopId ?? place.rootHash;
-  const runs = await loadScoredRuns(trx, { rootHash: place.rootHash });
+  const runs = await loadScoredRuns(trx, { rootHash: place.rootHash, scope });
   for (let changes = 0; changes < MAX_CHANGES; changes += 1) {
     const titles = await loadTitles(trx, { scope });
     const change = decideTitle({ task, loopId: place.loopId, runs, titles, unconfirmable });

@@ -58,11 +58,17 @@ export function isSameData(a: Pick<Evidence, 'dataHash'>, b: Pick<Evidence, 'dat
   return a.dataHash === null || b.dataHash === null || a.dataHash === b.dataHash;
 }
 
+/** A lineage, and the scope whose titles matter; absent: the best champions of all its scopes. */
+interface LineageFilter {
+  readonly rootHash: string;
+  readonly scope?: string;
+}
+
 /**
- * Loads runs with a score, oldest first: the newest of one lineage with everything about those that ever held a title,
+ * Loads runs with a score, oldest first: the newest of one lineage with what is known of its champions,
  * or the repeats: programs that several workers ran.
  */
-export async function loadScoredRuns(db: Db | Trx, filter: { rootHash: string } | 'repeats'): Promise<ScoredRun[]> {
+export async function loadScoredRuns(db: Db | Trx, filter: LineageFilter | 'repeats'): Promise<ScoredRun[]> {
   const query = selectScored(db);
   const wanted =
     filter === 'repeats'
@@ -74,7 +80,7 @@ export async function loadScoredRuns(db: Db | Trx, filter: { rootHash: string } 
             .groupBy('others.variant_hash')
             .having((having) => having.fn.count('others.worker_endpoint').distinct(), '>', 1),
         )
-      : query.where('experiments.experiment_id', 'in', (eb) => selectTelling(eb, filter.rootHash));
+      : query.where('experiments.experiment_id', 'in', (eb) => selectTelling(eb, filter.rootHash, filter.scope));
   const rows = await wanted.orderBy('experiments.created_at').orderBy('experiments.experiment_id').execute();
   // A variant of another lineage may hold the same bytes.
   const own = filter === 'repeats' ? rows : rows.filter((row) => row.root_hash === filter.rootHash);
@@ -82,10 +88,13 @@ export async function loadScoredRuns(db: Db | Trx, filter: { rootHash: string } 
 }
 
 /** What lies farther back is no evidence that a decision still waits for; every row costs its time with each answer. */
-const MAX_LINEAGE_RUNS = 500;
+const MAX_LINEAGE_RUNS = 400;
+/** Runs about champions, and champions of other loops that may be the best of a lineage. */
+const MAX_TITLE_RUNS = 100;
+const MAX_HOLDERS = 12;
 
 /** Ids of runs; each part reads one index from end to end of what it needs. */
-function selectTelling(eb: ExpressionBuilder<Schema, 'experiments'>, rootHash: string) {
+function selectTelling(eb: ExpressionBuilder<Schema, 'experiments'>, rootHash: string, scope: string | undefined) {
   const newest = eb
     .selectFrom('experiments as run')
     .select('run.experiment_id')
@@ -93,15 +102,28 @@ function selectTelling(eb: ExpressionBuilder<Schema, 'experiments'>, rootHash: s
     .where('run.val_bpb', 'is not', null)
     .orderBy('run.created_at', 'desc')
     .limit(MAX_LINEAGE_RUNS);
-  const titles = eb.selectFrom('titles').where('titles.root_hash', '=', rootHash);
-  const all = eb.selectFrom('experiments as run').select('run.experiment_id');
-  const holding = all.where('run.variant_hash', 'in', titles.select('titles.variant_hash').distinct());
-  const repeating = all.where('run.audit_of', 'in', titles.select('titles.experiment_id'));
+  const titles = eb.selectFrom('titles').select(['titles.experiment_id', 'titles.variant_hash']);
+  const holders =
+    scope === undefined
+      ? titles
+          .innerJoin('experiments as held', 'held.experiment_id', 'titles.experiment_id')
+          .where('titles.root_hash', '=', rootHash)
+          .orderBy('titles.verified', 'desc')
+          .orderBy('held.val_bpb')
+          .limit(MAX_HOLDERS)
+      : titles.where('titles.scope', '=', scope);
+  const held = eb.selectFrom(holders.as('held'));
+  const about = eb.selectFrom('experiments as run').select('run.experiment_id').limit(MAX_TITLE_RUNS);
+  const same = about
+    .where('run.variant_hash', 'in', held.select('held.variant_hash').distinct())
+    .orderBy('run.created_at', 'desc');
+  const repeats = about.where('run.audit_of', 'in', held.select('held.experiment_id'));
   return eb
     .selectFrom(newest.as('newest'))
     .select('newest.experiment_id')
-    .union(eb.selectFrom(holding.limit(MAX_LINEAGE_RUNS).as('holding')).select('holding.experiment_id'))
-    .union(eb.selectFrom(repeating.limit(MAX_LINEAGE_RUNS).as('repeating')).select('repeating.experiment_id'));
+    .union(held.select('held.experiment_id'))
+    .union(eb.selectFrom(same.as('same')).select('same.experiment_id'))
+    .union(eb.selectFrom(repeats.as('repeats')).select('repeats.experiment_id'));
 }
 
 function selectScored(db: Db | Trx) {
@@ -139,9 +161,17 @@ type Row = Awaited<ReturnType<ReturnType<typeof selectScored>['execute']>>[numbe
 function toScoredRun(row: Row): ScoredRun[] {
   const verdict = KNOWN_VERDICTS.get(row.verdict ?? '');
   if (row.val_bpb === null || verdict === undefined) return [];
+  const evidence = row.evidence === null ? plainEvidence(row.variant_hash) : readJson(Evidence, row.evidence);
+  // One literal: spreading into hundreds of objects of this size takes several times as long.
   return [
     {
-      ...(row.evidence === null ? plainEvidence(row.variant_hash) : readJson(Evidence, row.evidence)),
+      family: evidence.family,
+      seed: evidence.seed,
+      tier: evidence.tier,
+      dataHash: evidence.dataHash,
+      steps: evidence.steps,
+      lines: evidence.lines,
+      isTooGood: evidence.isTooGood,
       experimentId: row.experiment_id,
       loopId: row.loop_id,
       rootHash: row.root_hash,

@@ -14,7 +14,7 @@ export async function loadLuckLine(db: Db, loopId: string): Promise<number | nul
   if (!loop) return null;
   const { rootHash } = loop;
   const [runs, champion, sigma] = await Promise.all([
-    loadScoredRuns(db, { rootHash }),
+    loadScoredRuns(db, { rootHash, scope: loopId }),
     loadChampion(db, rootHash, loopId),
     loadSigma(db, rootHash),
   ]);

@@ -35,7 +35,7 @@ export async function ruleOn(
     loadTask(db, rootHash),
     loadSource(db, experiment.trainHash),
     loadChampion(db, rootHash, experiment.loopId),
-    loadScoredRuns(db, { rootHash }),
+    loadScoredRuns(db, { rootHash, scope: experiment.loopId ?? rootHash }),
     loadAttempt(db, experimentId, experiment.attempt),
   ]);
   const runs = all.filter((other) => other.experimentId !== experimentId);

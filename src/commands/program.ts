@@ -118,14 +118,18 @@ function buildProgram(setExitCode: (code: number) => void): Command {
     );
   command('experiments [id]', 'Past and running experiments, or one of them')
     .option('--limit <n>', 'at most so many', parseCount, 20)
-    .action((id: string | undefined, { json, limit }: { json?: boolean; limit: number }) =>
-      run(json, async (output) => (await import('./results.ts')).runExperiments(id, limit, output)),
+    .option('--search <words>', 'only those whose description, hypothesis, agent, worker or verdict hold every word')
+    .action((id: string | undefined, { json, ...which }: { json?: boolean; limit: number; search?: string }) =>
+      run(json, async (output) => (await import('./results.ts')).runExperiments(id, which, output)),
     );
   command('leaderboard', 'Ranking of the results')
     .option('--limit <n>', 'at most so many', parseCount, 20)
     .addOption(
-      new Option('--scope <scope>', 'our results, the workers that gave them, or what workers claim of themselves')
-        .choices(['variants', 'workers', 'global'] satisfies Scope[])
+      new Option(
+        '--scope <scope>',
+        'our results, the workers that gave them, the agents that proposed them, or what workers claim of themselves',
+      )
+        .choices(['variants', 'workers', 'agents', 'global'] satisfies Scope[])
         .default('variants' satisfies Scope),
     )
     .action(({ json, limit, scope }: { json?: boolean; limit: number; scope: Scope }) =>

@@ -3,7 +3,11 @@ import { formatTable, type Output } from './output.ts';
 import { withCoordinator } from './with-coordinator.ts';
 
 /** `experiments [id]`. */
-export async function runExperiments(id: string | undefined, limit: number, output: Output): Promise<number> {
+export async function runExperiments(
+  id: string | undefined,
+  { limit, search }: { readonly limit: number; readonly search?: string | undefined },
+  output: Output,
+): Promise<number> {
   if (id !== undefined) {
     const experiment = await withCoordinator((coordinator) => coordinator.getExperiment(id, 0, {}));
     output.emit(experiment);
@@ -11,7 +15,7 @@ export async function runExperiments(id: string | undefined, limit: number, outp
       output.say(`${name}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
     return 0;
   }
-  const experiments = await withCoordinator((coordinator) => coordinator.listExperiments(limit));
+  const experiments = await withCoordinator((coordinator) => coordinator.listExperiments(limit, search));
   output.emit({ experiments });
   const rows = experiments.map((experiment) => [
     experiment.experiment_id,
@@ -24,12 +28,14 @@ export async function runExperiments(id: string | undefined, limit: number, outp
   output.say(
     rows.length > 0
       ? formatTable([['EXPERIMENT', 'STATE', 'VAL_BPB', 'VERDICT', 'USDC', 'DESCRIPTION'], ...rows])
-      : 'There are no experiments yet.',
+      : search === undefined
+        ? 'There are no experiments yet.'
+        : 'No experiment holds all of these words.',
   );
   return 0;
 }
 
-export type Scope = 'variants' | 'workers' | 'global';
+export type Scope = 'variants' | 'workers' | 'agents' | 'global';
 
 /** `leaderboard`. */
 export async function runLeaderboard(scope: Scope, limit: number, output: Output): Promise<number> {
@@ -84,6 +90,17 @@ const TABLES: Readonly<Record<Scope, ScopeTable>> = {
       row.worker_endpoint ?? '-',
     ],
     empty: 'No worker was used yet.',
+  },
+  agents: {
+    head: ['BEST VAL_BPB', 'KEPT', 'SCORED', 'RUNS', 'AGENT'],
+    cells: (row) => [
+      showScore(row.val_bpb),
+      String(row.kept ?? 0),
+      String(row.scored ?? 0),
+      String(row.runs ?? 0),
+      row.agent ?? '-',
+    ],
+    empty: 'No experiment names an agent yet.',
   },
   global: {
     head: ['ITS CLAIM', 'OUR MEDIAN', 'OUR RUNS', 'UPDATED', 'WORKER'],

@@ -27,7 +27,7 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
   const [history, titles, runs, ledger, rootSource, baselineScore, hypotheses, insights] = await Promise.all([
     loadLoopHistory(db, loopId),
     loadTitles(db, { scope: loopId }),
-    loadScoredRuns(db, { rootHash }),
+    loadScoredRuns(db, { rootHash, scope: loopId }),
     sumLedger(db, clock.nowMs(), loopId),
     loadSource(db, rootHash),
     loadBaselineScore(services, loopId),

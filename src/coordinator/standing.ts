@@ -2,7 +2,9 @@ import type { ResponseFormat } from './columns.ts';
 
 export interface LeaderboardInput {
   /** `global`: what workers report of themselves, apart from everything that we checked. */
-  readonly scope: 'variants' | 'workers' | 'global';
+  readonly scope: 'variants' | 'workers' | 'agents' | 'experiments' | 'global';
+  /** Words that an experiment has to hold; of the scope `experiments` alone. */
+  readonly search?: string | undefined;
   readonly limit: number;
   readonly cursor?: string | undefined;
   readonly response_format?: ResponseFormat | undefined;
@@ -13,6 +15,7 @@ export type Standing = {
   readonly rank: number;
   readonly val_bpb?: number;
   readonly verdict?: string;
+  readonly state?: string;
   readonly experiment_id?: string;
   readonly worker_endpoint?: string;
   readonly worker_id?: string;
@@ -21,6 +24,9 @@ export type Standing = {
   readonly payment_tx?: string;
   readonly train_hash?: string;
   readonly created_at?: string;
+  readonly agent?: string;
+  readonly hypothesis?: string;
+  readonly kept?: number;
   readonly runs?: number;
   readonly scored?: number;
   readonly spent_usdc?: string;

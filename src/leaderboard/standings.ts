@@ -32,7 +32,11 @@ export async function loadVariantStandings(
     .selectFrom('experiments')
     .where('val_bpb', 'is not', null)
     .where('verdict', 'in', VERDICTS_THAT_COUNT);
-  const { total } = await scored.select((eb) => eb.fn.countAll<number>().as('total')).executeTakeFirstOrThrow();
+  // Only runs of a worker have a score, and the database counts them itself.
+  const { total } = await db
+    .selectFrom('worker_tallies')
+    .select((eb) => eb.fn.coalesce(eb.fn.sum<number>('scored'), eb.lit(0)).as('total'))
+    .executeTakeFirstOrThrow();
   const rows = await scored
     .leftJoin('attempts', (join) =>
       join
@@ -108,13 +112,33 @@ export async function loadWorkerStandings(
   limit: number,
   offset: number,
 ): Promise<{ rows: WorkerStanding[]; total: number }> {
-  const [rows, spent] = await Promise.all([countRuns(db), sumSpent(db)]);
+  const rows = await db
+    .selectFrom('worker_tallies as worker')
+    .where('worker.runs', '>', 0)
+    .select((eb) => [
+      'worker.worker_endpoint',
+      'worker.runs',
+      'worker.scored',
+      'worker.spent',
+      eb
+        .selectFrom('experiments')
+        .select('val_bpb')
+        .whereRef('experiments.worker_endpoint', '=', 'worker.worker_endpoint')
+        .where('val_bpb', 'is not', null)
+        .where('verdict', 'in', VERDICTS_THAT_COUNT)
+        .orderBy('val_bpb')
+        .limit(1)
+        .as('best'),
+    ])
+    .execute();
   const ranked = rows
-    .flatMap(({ worker_endpoint: endpoint, runs, scored, best }) =>
-      endpoint === null
-        ? []
-        : [{ workerEndpoint: endpoint, runs, scored, bestValBpb: best, spentAtomic: spent.get(endpoint) ?? 0 }],
-    )
+    .map((row) => ({
+      workerEndpoint: row.worker_endpoint,
+      runs: row.runs,
+      scored: row.scored,
+      bestValBpb: row.best,
+      spentAtomic: row.spent,
+    }))
     .sort(
       (a, b) =>
         (a.bestValBpb ?? Number.POSITIVE_INFINITY) - (b.bestValBpb ?? Number.POSITIVE_INFINITY) ||
@@ -123,35 +147,6 @@ export async function loadWorkerStandings(
     )
     .map((row, index) => ({ rank: index + 1, ...row }));
   return { total: ranked.length, rows: ranked.slice(offset, offset + limit) };
-}
-
-function countRuns(db: Db) {
-  return db
-    .selectFrom('experiments')
-    .where('worker_endpoint', 'is not', null)
-    .where('state', 'in', ['judged', 'published', 'failed', 'lost'])
-    .select((eb) => {
-      const counts = eb('verdict', 'in', VERDICTS_THAT_COUNT);
-      return [
-        'worker_endpoint',
-        eb.fn.countAll<number>().as('runs'),
-        eb.fn.sum<number>(eb.case().when(counts).then(1).else(0).end()).as('scored'),
-        eb.fn.min<number | null>(eb.case().when(counts).then(eb.ref('val_bpb')).end()).as('best'),
-      ];
-    })
-    .groupBy('worker_endpoint')
-    .execute();
-}
-
-/** What each worker was paid, also by attempts whose experiment another worker finished. */
-async function sumSpent(db: Db): Promise<Map<string, number>> {
-  const rows = await db
-    .selectFrom('attempts')
-    .where('state', 'in', ['settled', 'claimed'])
-    .select((eb) => ['worker_endpoint', eb.fn.sum<number>('value').as('spent')])
-    .groupBy('worker_endpoint')
-    .execute();
-  return new Map(rows.map(({ worker_endpoint, spent }) => [worker_endpoint, spent]));
 }
 
 /** Scores that count in the order in which they came, at most the newest `limit`. */

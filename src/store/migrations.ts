@@ -1,4 +1,5 @@
 import { type Kysely, type Migration, type MigrationProvider, sql } from 'kysely';
+import { TALLIES } from './tallies.ts';
 
 /** Every change of the schema is a new entry; the text of a published one is never touched. */
 const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
@@ -138,6 +139,12 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
     `create index experiments_by_lineage on experiments (root_hash, created_at, experiment_id)
       where val_bpb is not null`,
     `create index experiments_by_repeat on experiments (audit_of) where audit_of is not null`,
+  ],
+  // Rankings by agent and by worker.
+  '0009-rankings': [
+    `create index experiments_by_agent on experiments (agent, verdict, val_bpb)
+      where agent is not null and verdict is not null`,
+    ...TALLIES,
   ],
 };
 

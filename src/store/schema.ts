@@ -16,6 +16,7 @@ export interface Schema {
   hypotheses: HypothesesTable;
   insights: InsightsTable;
   slots: SlotsTable;
+  worker_tallies: WorkerTalliesTable;
   registry_scans: RegistryScansTable;
   registry_agents: RegistryAgentsTable;
   feedbacks: FeedbacksTable;
@@ -209,6 +210,17 @@ interface SlotsTable {
   worker_endpoint: string;
   experiment_id: string;
   until: number;
+}
+
+/** Kept by triggers. */
+interface WorkerTalliesTable {
+  worker_endpoint: string;
+  /** Runs that ended. */
+  runs: number;
+  /** Runs with a score that counts. */
+  scored: number;
+  /** What its attempts were paid, atomic USDC. */
+  spent: number;
 }
 
 /** How far the log of an identity registry was read. */

@@ -1,0 +1,45 @@
+import { sql } from 'kysely';
+import type { Db } from '../store/database.ts';
+
+/** How many of the newest experiments are looked through. */
+const SEARCHED = 50_000;
+const MAX_WORDS = 8;
+
+/** Which of the past experiments are wanted. */
+export interface Search {
+  /** Words that each has to hold in description, hypothesis, agent, worker or verdict; case does not matter. */
+  readonly words: string;
+  readonly limit: number;
+  readonly offset?: number;
+}
+
+/** Finds experiments, newest first; without a word all of the newest ones. @returns a page of ids, and how many match */
+export async function searchExperiments(
+  db: Db,
+  { words, limit, offset = 0 }: Search,
+): Promise<{ ids: string[]; total: number }> {
+  const newest = db
+    .selectFrom('experiments')
+    .select([
+      'experiment_id',
+      'created_at',
+      sql<string>`lower(description || ' ' || coalesce(hypothesis, '') || ' ' || coalesce(agent, '') || ' ' || coalesce(worker_endpoint, '') || ' ' || coalesce(verdict, state))`.as(
+        'words',
+      ),
+    ])
+    .orderBy('created_at', 'desc')
+    .orderBy('experiment_id', 'desc')
+    .limit(SEARCHED);
+  let matching = db.selectFrom(newest.as('newest'));
+  for (const word of words.split(/\s+/).filter(Boolean).slice(0, MAX_WORDS))
+    matching = matching.where((eb) => eb(sql<number>`instr(newest.words, lower(${word}))`, '>', 0));
+  const { total } = await matching.select((eb) => eb.fn.countAll<number>().as('total')).executeTakeFirstOrThrow();
+  const rows = await matching
+    .select('newest.experiment_id')
+    .orderBy('newest.created_at', 'desc')
+    .orderBy('newest.experiment_id', 'desc')
+    .limit(limit)
+    .offset(offset)
+    .execute();
+  return { ids: rows.map(({ experiment_id }) => experiment_id), total };
+}

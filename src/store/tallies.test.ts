@@ -1,0 +1,74 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { openStore, seedExperiments } from '../../test/store-seed.ts';
+import { loadVariantStandings, loadWorkerStandings, VERDICTS_THAT_COUNT } from '../leaderboard/standings.ts';
+
+const WORKERS = ['https://a.example/run', 'https://b.example/run', null];
+const STATES = ['claimed', 'sent', 'returned', 'judged', 'published', 'failed', 'lost', 'refused'];
+const VERDICTS = ['BASELINE', 'KEEP', 'DISCARD', 'FAILED', 'SUSPECT', null];
+const EXPERIMENTS = 6;
+
+const change = fc.record({
+  index: fc.nat(EXPERIMENTS - 1),
+  worker_endpoint: fc.constantFrom(...WORKERS),
+  state: fc.constantFrom(...STATES),
+  verdict: fc.constantFrom(...VERDICTS),
+  val_bpb: fc.constantFrom(null, 0.9, 1.1),
+  paid: fc.constantFrom('signed', 'settled', 'claimed', 'released'),
+});
+
+it('counts per worker as a recount does, whatever changes in whatever order', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(change, { maxLength: 30 }), async (changes) => {
+      const db = await openStore();
+      const ids = await seedExperiments(db, EXPERIMENTS);
+      for (const { index, paid, ...columns } of changes) {
+        const experiment_id = ids[index] ?? '';
+        await db.updateTable('experiments').set(columns).where('experiment_id', '=', experiment_id).execute();
+        const target = {
+          worker_endpoint: columns.worker_endpoint ?? 'https://c.example/run',
+          state: paid,
+          value: 7 + index,
+        };
+        await db
+          .insertInto('attempts')
+          .values({
+            ...target,
+            experiment_id,
+            attempt: 1,
+            chain_id: 1,
+            terms: '{}',
+            sends: 0,
+            created_at: 0,
+            updated_at: 0,
+          })
+          .onConflict((conflict) => conflict.columns(['experiment_id', 'attempt']).doUpdateSet(target))
+          .execute();
+      }
+      const rows = await db.selectFrom('experiments').selectAll().execute();
+      const attempts = await db.selectFrom('attempts').selectAll().execute();
+      const ended = rows.filter(
+        ({ state, worker_endpoint }) =>
+          worker_endpoint !== null && ['judged', 'published', 'failed', 'lost'].includes(state),
+      );
+      const scored = ended.filter(
+        ({ verdict, val_bpb }) => val_bpb !== null && VERDICTS_THAT_COUNT.includes(verdict ?? ''),
+      );
+      const standings = await loadWorkerStandings(db, 100, 0);
+      for (const endpoint of new Set(ended.map(({ worker_endpoint }) => worker_endpoint))) {
+        const own = <T extends { worker_endpoint: string | null }>(list: readonly T[]) =>
+          list.filter((row) => row.worker_endpoint === endpoint);
+        expect(standings.rows.find(({ workerEndpoint }) => workerEndpoint === endpoint)).toMatchObject({
+          runs: own(ended).length,
+          scored: own(scored).length,
+          spentAtomic: own(attempts).reduce(
+            (sum, { state, value }) => sum + (['settled', 'claimed'].includes(state) ? value : 0),
+            0,
+          ),
+        });
+      }
+      expect((await loadVariantStandings(db, 10, 0)).total).toBe(scored.length);
+    }),
+    { numRuns: 30 },
+  );
+});
