@@ -113,10 +113,10 @@ async function seed(db: Db): Promise<void> {
   const isFirst = sql`i % ${LOOP_RUNS} = 0`;
   const worker = sql`printf('https://worker-%d.example/run', i % 200)`;
   await sql`insert into experiments (experiment_id, idempotency_key, state, settlement, train_hash, variant_hash, config,
-      root_hash, description, hypothesis, worker_request, max_price, consent, loop_id, role, round, worker_endpoint, attempt,
+      root_hash, description, hypothesis, agent, worker_request, max_price, consent, loop_id, role, round, worker_endpoint, attempt,
       val_bpb, verdict, judgement, lease_until, epoch, avoid, created_at, updated_at, finished_at)
     ${numbers} select ${id}, ${id}, 'published', 'settled', ${ROOT}, case when ${isFirst} then ${ROOT} else printf('sha256:%064x', i) end, '{}',
-      ${ROOT}, printf('MAX_ORDER 4 → %d, DISCOUNT 0.75 → 0.%02d', i % 9, i % 97), null, 'auto', 250000, ${consent},
+      ${ROOT}, printf('MAX_ORDER 4 → %d, DISCOUNT 0.75 → 0.%02d', i % 9, i % 97), null, printf('agent-%d', i % 20), 'auto', 250000, ${consent},
       ${loop}, case when ${isFirst} then 'baseline' when i % 2 = 0 then 'round' else 'audit' end,
       case when i % 2 = 0 then i % ${LOOP_RUNS} end, ${worker}, 1,
       case when i % 11 = 10 and not ${isFirst} then null else 1.6 + (i * 7919 % 100000) / 1000000.0 end,

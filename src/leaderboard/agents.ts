@@ -19,24 +19,26 @@ export async function loadAgentStandings(
   offset: number,
 ): Promise<{ rows: AgentStanding[]; total: number }> {
   const found = await db
-    .selectFrom('experiments')
-    .where('agent', 'is not', null)
-    .where('verdict', 'is not', null)
-    .select((eb) => {
-      const counts = eb('verdict', 'in', VERDICTS_THAT_COUNT);
-      const isKept = eb('verdict', 'in', ['KEEP', 'KEEP-SIMPLER']);
-      return [
-        'agent',
-        eb.fn.countAll<number>().as('runs'),
-        eb.fn.sum<number>(eb.case().when(counts).then(1).else(0).end()).as('scored'),
-        eb.fn.sum<number>(eb.case().when(isKept).then(1).else(0).end()).as('kept'),
-        eb.fn.min<number | null>(eb.case().when(counts).then(eb.ref('val_bpb')).end()).as('best'),
-      ];
-    })
-    .groupBy('agent')
+    .selectFrom('agent_tallies as tally')
+    .where('tally.runs', '>', 0)
+    .select((eb) => [
+      'tally.agent',
+      'tally.runs',
+      'tally.scored',
+      'tally.kept',
+      eb
+        .selectFrom('experiments')
+        .select('val_bpb')
+        .whereRef('experiments.agent', '=', 'tally.agent')
+        .where('val_bpb', 'is not', null)
+        .where('verdict', 'in', VERDICTS_THAT_COUNT)
+        .orderBy('val_bpb')
+        .limit(1)
+        .as('best'),
+    ])
     .execute();
   const ranked = found
-    .flatMap(({ agent, best, ...row }) => (agent === null ? [] : [{ ...row, agent, bestValBpb: best }]))
+    .map(({ best, ...row }) => ({ ...row, bestValBpb: best }))
     .sort(
       (a, b) =>
         (a.bestValBpb ?? Number.POSITIVE_INFINITY) - (b.bestValBpb ?? Number.POSITIVE_INFINITY) ||

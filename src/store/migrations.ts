@@ -142,8 +142,7 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
   ],
   // Rankings by agent and by worker.
   '0009-rankings': [
-    `create index experiments_by_agent on experiments (agent, verdict, val_bpb)
-      where agent is not null and verdict is not null`,
+    `create index experiments_by_agent on experiments (agent, val_bpb) where agent is not null and val_bpb is not null`,
     ...TALLIES,
   ],
 };

@@ -17,6 +17,7 @@ export interface Schema {
   insights: InsightsTable;
   slots: SlotsTable;
   worker_tallies: WorkerTalliesTable;
+  agent_tallies: AgentTalliesTable;
   registry_scans: RegistryScansTable;
   registry_agents: RegistryAgentsTable;
   feedbacks: FeedbacksTable;
@@ -221,6 +222,17 @@ interface WorkerTalliesTable {
   scored: number;
   /** What its attempts were paid, atomic USDC. */
   spent: number;
+}
+
+/** Kept by triggers. */
+interface AgentTalliesTable {
+  agent: string;
+  /** Proposals with a verdict. */
+  runs: number;
+  /** Those with a score that counts. */
+  scored: number;
+  /** Those that were better than the champion of their time. */
+  kept: number;
 }
 
 /** How far the log of an identity registry was read. */

@@ -1,11 +1,13 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { openStore, seedExperiments } from '../../test/store-seed.ts';
+import { loadAgentStandings } from '../leaderboard/agents.ts';
 import { loadVariantStandings, loadWorkerStandings, VERDICTS_THAT_COUNT } from '../leaderboard/standings.ts';
 
 const WORKERS = ['https://a.example/run', 'https://b.example/run', null];
 const STATES = ['claimed', 'sent', 'returned', 'judged', 'published', 'failed', 'lost', 'refused'];
 const VERDICTS = ['BASELINE', 'KEEP', 'DISCARD', 'FAILED', 'SUSPECT', null];
+const AGENTS = ['nova', 'lyra', null];
 const EXPERIMENTS = 6;
 
 const change = fc.record({
@@ -17,11 +19,17 @@ const change = fc.record({
   paid: fc.constantFrom('signed', 'settled', 'claimed', 'released'),
 });
 
-it('counts per worker as a recount does, whatever changes in whatever order', async () => {
+it('counts per worker and per agent as a recount does, whatever changes in whatever order', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(change, { maxLength: 30 }), async (changes) => {
       const db = await openStore();
       const ids = await seedExperiments(db, EXPERIMENTS);
+      for (const [index, experiment_id] of ids.entries())
+        await db
+          .updateTable('experiments')
+          .set({ agent: AGENTS[index % AGENTS.length] ?? null })
+          .where('experiment_id', '=', experiment_id)
+          .execute();
       for (const { index, paid, ...columns } of changes) {
         const experiment_id = ids[index] ?? '';
         await db.updateTable('experiments').set(columns).where('experiment_id', '=', experiment_id).execute();
@@ -67,8 +75,23 @@ it('counts per worker as a recount does, whatever changes in whatever order', as
           ),
         });
       }
+      const proposals = rows.filter(({ agent, verdict }) => agent !== null && verdict !== null);
+      const agents = await loadAgentStandings(db, 100, 0);
+      expect(agents.total).toBe(new Set(proposals.map(({ agent }) => agent)).size);
+      for (const standing of agents.rows) {
+        const own = proposals.filter(({ agent }) => agent === standing.agent);
+        const counting = own.filter(
+          ({ verdict, val_bpb }) => val_bpb !== null && VERDICTS_THAT_COUNT.includes(verdict ?? ''),
+        );
+        expect(standing).toMatchObject({
+          runs: own.length,
+          scored: counting.length,
+          kept: own.filter(({ verdict }) => verdict === 'KEEP').length,
+          bestValBpb: counting.length === 0 ? null : Math.min(...counting.map(({ val_bpb }) => val_bpb ?? 0)),
+        });
+      }
       expect((await loadVariantStandings(db, 10, 0)).total).toBe(scored.length);
     }),
-    { numRuns: 30 },
+    { numRuns: 15 },
   );
 });

@@ -17,9 +17,18 @@ const add = (row: string, counts: string) =>
 const takeRun = `update worker_tallies set runs = runs - ${isRun('old')}, scored = scored - ${isScored('old')}
   where worker_endpoint = old.worker_endpoint`;
 
+const KEEPING = `('KEEP', 'KEEP-SIMPLER')`;
+const isProposal = (row: string) => `(${row}.agent is not null and ${row}.verdict is not null)`;
+const ofAgent = (row: string) =>
+  `${row}.agent, 1, ${row}.val_bpb is not null and ${row}.verdict in ${COUNTING}, ${row}.verdict in ${KEEPING}`;
+const upsertAgent = (row: string) =>
+  `insert into agent_tallies (agent, runs, scored, kept) select ${ofAgent(row)} where ${isProposal(row)}
+    on conflict (agent) do update set
+      runs = runs + excluded.runs, scored = scored + excluded.scored, kept = kept + excluded.kept`;
+
 /**
- * Counts per worker, kept by the database itself with every change: rankings over a million experiments need not count
- * them anew. Rows of both tables are never deleted.
+ * Counts per worker and per agent, kept by the database itself with every change: rankings over a million experiments
+ * need not count them anew. Rows of experiments and attempts are never deleted, and an experiment keeps its agent.
  */
 export const TALLIES: readonly string[] = [
   `create table worker_tallies (
@@ -42,4 +51,17 @@ export const TALLIES: readonly string[] = [
     when ${paid('old')} <> ${paid('new')} or old.worker_endpoint <> new.worker_endpoint begin
     update worker_tallies set spent = spent - ${paid('old')} where worker_endpoint = old.worker_endpoint;
     ${add('new', `0, 0, ${paid('new')}`)}; end`,
+  `create table agent_tallies (
+    agent text primary key, runs integer not null, scored integer not null, kept integer not null) strict`,
+  `insert into agent_tallies select agent, sum(runs), sum(scored), sum(kept) from (
+    select row.agent as agent, 1 as runs, row.val_bpb is not null and row.verdict in ${COUNTING} as scored,
+      row.verdict in ${KEEPING} as kept from experiments as row where ${isProposal('row')}) group by agent`,
+  `create trigger experiments_tally_agent_new after insert on experiments when ${isProposal('new')} begin
+    ${upsertAgent('new')}; end`,
+  `create trigger experiments_tally_agent_change after update of verdict, val_bpb on experiments
+    when new.agent is not null begin
+    update agent_tallies set runs = runs - (old.verdict is not null),
+      scored = scored - coalesce(old.val_bpb is not null and old.verdict in ${COUNTING}, 0),
+      kept = kept - coalesce(old.verdict in ${KEEPING}, 0) where agent = old.agent;
+    ${upsertAgent('new')}; end`,
 ];
