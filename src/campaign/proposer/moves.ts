@@ -23,9 +23,10 @@ const DECISIVE_FACTOR = 1.25;
 const REVIVAL = 0.5;
 /** The gain of a second step in the same direction, relative to that of the first. */
 const FOLLOW = 0.6;
-/** Trust in a parabola through three points, and in a gain that was seen from another base. */
+/** Trust in a parabola through three points. */
 const CURVE_TRUST = 0.7;
-const ELSEWHERE_TRUST = 0.7;
+/** Trust in a gain that was seen from another base: most gains of different knobs add up. */
+const ELSEWHERE_TRUST = 0.95;
 /** Places of a cautious, a bold and a fine step: tried when nothing better is known. */
 const LATER_STEPS = [
   { size: 0.5, share: 0.03 },
@@ -114,6 +115,9 @@ function weighStep(
   const fresh = novelty(key, evidence);
   const effects = evidence.effects.get(key) ?? [];
   const arrival = effects.find(({ to, gain }) => isSame(to, value) && gain !== null && gain > 0);
+  const otherSide = around.find(({ tag }) => tag === opposite)?.gain ?? null;
+  // A knob that only has to be on is not worth a second look at how far.
+  if (arrival && isInert(otherSide)) return { size: 1, ...weighUntested(otherSide, fresh, evidence) };
   // From "off" the first value was a guess: a smaller one is as likely to be better as a larger one.
   if (arrival?.gain != null && numberOf(arrival.from) === 0 && here === '-' && scale !== 'count')
     return {
@@ -131,14 +135,17 @@ function weighStep(
     const size = scale === 'fraction' || scale === 'count' ? 2 : 1;
     return { size, expected: FOLLOW * arrival.gain, reason: `follows a gain of ${formatGain(arrival.gain)}` };
   }
-  return { size: 1, ...weighUntested(around.find(({ tag }) => tag === opposite)?.gain ?? null, fresh, evidence) };
+  return { size: 1, ...weighUntested(otherSide, fresh, evidence) };
+}
+
+function isInert(gain: number | null): boolean {
+  return gain !== null && Math.abs(gain) < INERT;
 }
 
 /** A side that was never tried. @param otherSide gain of the step to the other side; null: not known */
 function weighUntested(otherSide: number | null, fresh: number, { typicalGain }: Evidence): Worth {
   if (otherSide === null) return { expected: fresh, reason: 'not tried yet' };
-  if (Math.abs(otherSide) < INERT)
-    return { expected: INERT_SHARE * fresh, reason: 'the other direction changed nothing' };
+  if (isInert(otherSide)) return { expected: INERT_SHARE * fresh, reason: 'the other direction changed nothing' };
   // What hurts one way may help the other, the more so the more it hurts.
   const lost = Math.max(0, -otherSide) / typicalGain;
   return {

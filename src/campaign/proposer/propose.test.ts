@@ -108,3 +108,53 @@ it('finds the knobs of the example jobs and leaves their rules alone', () => {
   expect([...values.keys()]).toContain('ADAM_BETAS[1]');
   expect([...values.keys()]).toContain('ACTIVATION');
 });
+
+/** Proposals after single-knob runs from the root, the one at `base` being built on. */
+function proposeAfter(runs: readonly (readonly [from: string, to: string, score: number])[], base: number) {
+  const root: Program = { source: SOURCE, config: {} };
+  const tried = runs.map(([from, to]): Program => ({ source: SOURCE.replace(from, to), config: {} }));
+  const observations = [root, ...tried].map((program, index): Observation => {
+    const score = index === 0 ? 2 : (runs[index - 1]?.[2] ?? 9);
+    return { id: String(index), point: readPoint(program), score, parentId: index === 0 ? null : '0' };
+  });
+  const [program, observation] = [tried[base], observations[base + 1]];
+  if (!program || !observation) throw new TypeError('no base');
+  const taken = new Set([root, ...tried].map(({ source, config }) => hashVariant(sha256(source), config)));
+  const score = observation.score ?? 9;
+  const input = { observations, taken, pending: [], sigma: 1e-4, locked: null, ranges: {}, seed: 'x', count: 1 };
+  return propose({ ...input, base: { program, observation, score } });
+}
+
+it('puts a gain that was found beside the base into it before it gambles', () => {
+  const [next] = proposeAfter(
+    [
+      ['GATE = 0.0', 'GATE = 0.1', 1.97],
+      ['LR = 0.01 ', 'LR = 0.02 ', 1.975],
+    ],
+    0,
+  );
+  expect(next?.program.source).toContain('LR = 0.02 ');
+  expect(next?.program.source).toContain('GATE = 0.1');
+});
+
+it('leaves a switch alone that only has to be on', () => {
+  const source = SOURCE.replace('GATE = 0.0', 'GATE = 0.1');
+  const known = (gate: string, score: number): Observation => {
+    const point = readPoint({ source: source.replace('GATE = 0.1', `GATE = ${gate}`), config: {} });
+    return { id: gate, point, score, parentId: gate === '0.0' ? null : gate === '0.1' ? '0.0' : '0.1' };
+  };
+  const on = known('0.1', 1.97);
+  const next = propose({
+    base: { program: { source, config: {} }, observation: on, score: 1.97 },
+    observations: [known('0.0', 2), on, known('0.2', 1.97)],
+    taken: new Set(),
+    pending: [],
+    sigma: 1e-4,
+    locked: null,
+    ranges: {},
+    seed: 'x',
+    count: 4,
+  });
+  expect(next).toHaveLength(4);
+  expect(next.every((proposal) => proposal.program.source.includes('GATE = 0.1'))).toBe(true);
+});
