@@ -99,6 +99,24 @@ describe('novelty', () => {
     expect((await host.status()).spent_atomic).toBe('40000');
   });
 
+  it('gives the same answer again to a call that found its variant claimed, when that has ended', async () => {
+    const host = await lab.connect();
+    const worker = lab.worker(1).workerEndpoint;
+    const first = await host.submit({ train_py: `name = "keyed"\n${SMALL}`, worker });
+    const same = { train_py: `name = 'keyed'\n${SMALL}`, worker: 'auto' };
+    const keyed = { ...same, idempotency_key: 'a-second-caller' };
+    const answers = [await host.submit(keyed), await host.submit(same)];
+    expect(answers.map(({ experiment_id }) => experiment_id)).toEqual(Array(2).fill(first.experiment_id));
+    await host.finish(first.experiment_id);
+    await lab.withoutPayment(host, async () => {
+      expect((await host.submit(keyed)).experiment_id).toBe(first.experiment_id);
+      expect((await host.submit(same)).experiment_id).toBe(first.experiment_id);
+      // The key stands for that experiment now, whatever it is sent with.
+      const other = { train_py: SMALL, worker, idempotency_key: 'a-second-caller' };
+      expect((await host.submit(other)).experiment_id).toBe(first.experiment_id);
+    });
+  });
+
   it('holds proposals of a loop against the queue, the gate and what ran', async () => {
     const host = await lab.connect();
     const loop = await host.loop({ action: 'start', train_py: `name = "loop"\n${SMALL}`, rounds: 5, audit_share: 0 });

@@ -4,8 +4,9 @@ import { type AtomicUsdc, atomicUsdc, parseUsd } from '../base/money.ts';
 import { loadChampion } from '../campaign/champion.ts';
 import { releaseClaim } from '../experiment/claims.ts';
 import { type Experiment, loadExperiment, loadExperiments } from '../experiment/experiment.ts';
-import { type Draft, draftExperiment, findByKey, findSubmitted } from '../experiment/journal.ts';
+import { type Draft, draftExperiment } from '../experiment/journal.ts';
 import { type ExperimentState, isCancellable } from '../experiment/states.ts';
+import { answerWith, findByKey, findSubmitted } from '../experiment/submission.ts';
 import { writeOutcome } from '../payment/journal.ts';
 import { NoWalletError } from '../payment/payment-errors.ts';
 import { loadQuote, type Quote } from '../payment/quote.ts';
@@ -85,7 +86,10 @@ export async function submitExperiment(
   if (again) return followExperiment(services, runner, again.experimentId, input.wait_seconds, call);
   const warnings = await passGate(services, variant, input);
   const running = await findRunning(services, variant, input);
-  if (running) return followExperiment(services, runner, running.experimentId, input.wait_seconds, call);
+  if (running) {
+    const answer = await db.transaction().execute((trx) => answerWith(trx, draft, running, clock.nowMs()));
+    return followExperiment(services, runner, answer.experimentId, input.wait_seconds, call);
+  }
   const similar = await listSimilar(services, variant);
   await assertMayStart(services, workerRequest, quote, maxPriceAtomic, call.signal);
   const { experiment } = await draftExperiment(db, { ...draft, warnings }, clock.nowMs());

@@ -1,5 +1,4 @@
 import { InputError } from '../base/errors.ts';
-import { canonicalJson, type Sha256, sha256 } from '../base/hash.ts';
 import { createExperimentId } from '../base/ids.ts';
 import type { AtomicUsdc } from '../base/money.ts';
 import { saveSource } from '../provenance/sources.ts';
@@ -15,6 +14,7 @@ import {
   type StoredResult,
 } from './experiment.ts';
 import { canTransition, type ExperimentState, isFinal, type Settlement } from './states.ts';
+import { answerWith, findSubmitted, keyOf, retireKey, type Submission, WITHOUT_PAYMENT } from './submission.ts';
 import type { Variant } from './variant.ts';
 import { effectiveHashOf, findRoot, saveVariantForm } from './variant-form.ts';
 
@@ -30,24 +30,14 @@ export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError';
 }
 
-export interface Draft {
+export interface Draft extends Submission {
   readonly variant: Variant;
-  /**
-   * What the call is about, for recognising its repetition: the variant's hash, or a hash of the caller's words where
-   * these may mean another variant each time.
-   */
-  readonly subject: Sha256;
-  readonly workerRequest: string;
-  readonly quoteId: string | null;
   readonly maxPriceAtomic: AtomicUsdc;
   readonly consent: Consent;
-  readonly idempotencyKey: string | null;
   readonly hypothesis: string | null;
   readonly agent: string | null;
   /** What the gate had to say about the variant. */
   readonly warnings?: readonly string[];
-  /** Run it although an equal variant ran or runs: a submission of its own. */
-  readonly isRepeat?: boolean;
   readonly loop: {
     readonly loopId: string;
     readonly role: Role;
@@ -78,7 +68,7 @@ export async function draftWithin(
   const known = await findSubmitted(trx, draft);
   if (known) return { experiment: known, isNew: false };
   const claimed = await findClaimed(trx, draft, nowMs);
-  if (claimed) return { experiment: claimed, isNew: false };
+  if (claimed) return { experiment: await answerWith(trx, draft, claimed, nowMs), isNew: false };
   if (draft.quoteId !== null) await assertUnused(trx, draft.quoteId);
   const key = keyOf(draft);
   await retireKey(trx, key);
@@ -152,43 +142,6 @@ async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): 
     })
     .execute();
   return require(trx, experimentId);
-}
-
-/** What makes two submissions the same one. */
-type Submission = Pick<Draft, 'subject' | 'workerRequest' | 'quoteId' | 'idempotencyKey' | 'loop' | 'isRepeat'>;
-
-/** Finds the experiment that the same submission already made; undefined when it deserves another try. */
-export async function findSubmitted(db: Db | Trx, submission: Submission): Promise<Experiment | undefined> {
-  const known = await findByKey(db, keyOf(submission));
-  if (!known || submission.idempotencyKey !== null) return known;
-  return WITHOUT_PAYMENT.includes(known.state) ? undefined : known;
-}
-
-/** Finds the experiment that was submitted under a key. */
-export async function findByKey(db: Db | Trx, key: string): Promise<Experiment | undefined> {
-  const row = await db
-    .selectFrom('experiments')
-    .select('experiment_id')
-    .where('idempotency_key', '=', key)
-    .executeTakeFirst();
-  return row && loadExperiment(db, row.experiment_id);
-}
-
-function keyOf(draft: Submission): string {
-  if (draft.idempotencyKey !== null) return draft.idempotencyKey;
-  const words = [draft.subject, draft.workerRequest, draft.quoteId, draft.loop?.loopId ?? null];
-  return sha256(canonicalJson(draft.isRepeat ? [...words, 'repeat'] : words));
-}
-
-/** Ends that cost nothing: what the caller then mends, such as a cap, deserves another try under the same default key. */
-const WITHOUT_PAYMENT: readonly ExperimentState[] = ['refused', 'cancelled', 'unpaid'];
-
-async function retireKey(trx: Trx, key: string): Promise<void> {
-  await trx
-    .updateTable('experiments')
-    .set((eb) => ({ idempotency_key: eb(eb.val(`${key}/`), '||', eb.ref('experiment_id')) }))
-    .where('idempotency_key', '=', key)
-    .execute();
 }
 
 async function require(trx: Trx, experimentId: string): Promise<Experiment> {

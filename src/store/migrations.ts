@@ -145,6 +145,12 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
     `create index experiments_by_agent on experiments (agent, val_bpb) where agent is not null and val_bpb is not null`,
     ...TALLIES,
   ],
+  // Submissions that were answered with an experiment which another one had made.
+  '0010-keys': [
+    `create table keys (
+      key text primary key, experiment_id text not null references experiments, created_at integer not null)
+      strict, without rowid`,
+  ],
 };
 
 export const migrationProvider: MigrationProvider = {

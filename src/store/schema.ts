@@ -24,6 +24,7 @@ export interface Schema {
   titles: TitlesTable;
   variants: VariantsTable;
   claims: ClaimsTable;
+  keys: KeysTable;
 }
 
 interface SettingsTable {
@@ -328,5 +329,12 @@ interface ClaimsTable {
   loop_id: string | null;
   agent: string | null;
   until: number;
+  created_at: number;
+}
+
+/** Keys of submissions that were answered with an experiment which another one had made. */
+interface KeysTable {
+  key: string;
+  experiment_id: string;
   created_at: number;
 }
