@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import * as z from 'zod';
 import { findChain, type PaymentChain } from './base/chains.ts';
 import { ConfigurationError } from './base/errors.ts';
@@ -38,6 +38,8 @@ export interface Config {
   /** Reviewers whose word about workers counts, addresses. */
   readonly trustedReviewers: readonly `0x${string}`[];
   readonly ipfsGateways: readonly string[];
+  /** Folder of the operator's task definitions. */
+  readonly tasksFolder: string | undefined;
   /** Seconds that the runner stays without work. */
   readonly runnerIdleSeconds: number;
   readonly logLevel: LogLevel;
@@ -86,6 +88,7 @@ export function readConfig(env: Environment): Config {
     allowHttpHosts: readList(read('AUTORESEARCH_ALLOW_HTTP_HOSTS')),
     trustedReviewers: readAddresses('AUTORESEARCH_TRUSTED_REVIEWERS', read('AUTORESEARCH_TRUSTED_REVIEWERS')),
     ipfsGateways: readUrls('AUTORESEARCH_IPFS_GATEWAYS', read('AUTORESEARCH_IPFS_GATEWAYS')),
+    tasksFolder: readFolder(read('AUTORESEARCH_TASKS')),
     runnerIdleSeconds: readInteger('AUTORESEARCH_RUNNER_IDLE', read('AUTORESEARCH_RUNNER_IDLE'), 0, 86_400) ?? 60,
     logLevel: readLogLevel(read('LOG_LEVEL')),
   };
@@ -144,6 +147,11 @@ function readSignerUrl(value: string | undefined, allowHttpHosts: readonly strin
     `is ${quote(text)}, plain http over a public network`,
     'Use https, or name its host in AUTORESEARCH_ALLOW_HTTP_HOSTS.',
   );
+}
+
+/** An absolute path, whatever the working directory of the program. */
+function readFolder(value: string | undefined): string | undefined {
+  return value === undefined ? undefined : resolve(value);
 }
 
 function readAddress(name: string, value: string | undefined): `0x${string}` | undefined {

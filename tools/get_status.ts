@@ -25,6 +25,7 @@ export const getStatus = defineTool({
     loops: z.array(z.object({ loop_id: z.string(), state: z.string() })),
     recent: z.array(z.record(z.string(), z.unknown())),
     workers: z.array(z.record(z.string(), z.string())).optional(),
+    warnings: z.array(z.string()).optional(),
     runner_pid: z.number().optional(),
     frozen_since: z.string().optional(),
     data_dir: z.string(),

@@ -1,7 +1,7 @@
 import { sha256 } from '../base/hash.ts';
 import type { Experiment } from '../experiment/experiment.ts';
+import { loadTask } from '../experiment/lineage-task.ts';
 import type { ExperimentState } from '../experiment/states.ts';
-import { findTask } from '../experiment/task.ts';
 import { createVariant, hashVariant } from '../experiment/variant.ts';
 import { loadSource, saveSource } from '../provenance/sources.ts';
 import type { Db } from '../store/database.ts';
@@ -57,8 +57,7 @@ export class AutoDesigner {
   }
 
   async #propose(loop: Loop, runs: readonly Experiment[], count: number, nowMs: number): Promise<QueuedProposal[]> {
-    const rootSource = (await loadSource(this.#db, loop.rootHash)) ?? '';
-    const task = findTask(rootSource);
+    const task = await loadTask(this.#db, loop.rootHash);
     const [families, pending, sigma, champion] = await Promise.all([
       this.#observe(runs, task.seedKnob),
       this.#findPending(loop, runs),

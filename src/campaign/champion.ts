@@ -1,17 +1,11 @@
-import { findTask } from '../experiment/task.ts';
+import { loadTask } from '../experiment/lineage-task.ts';
 import type { Task } from '../experiment/task-schema.ts';
-import { loadSource } from '../provenance/sources.ts';
 import type { Db, Trx } from '../store/database.ts';
 import { decideTitle, estimateFrom, gatherEvidence } from './confirm.ts';
 import { groupBy, loadScoredRuns, mean, type ScoredRun } from './evidence.ts';
 import type { Champion } from './judge.ts';
 import { estimateNoise } from './noise.ts';
 import { loadTitles, passTitle, type Title } from './titles.ts';
-
-/** The task of a lineage. */
-export async function loadTask(db: Db, rootHash: string): Promise<Task> {
-  return findTask((await loadSource(db, rootHash)) ?? '');
-}
 
 /**
  * The champion of a loop, or of everything that ran of a script: a confirmed one before others.

@@ -1,10 +1,11 @@
 import { type Experiment, type Judgement, loadExperiments, type Verification } from '../experiment/experiment.ts';
+import { loadTask } from '../experiment/lineage-task.ts';
 import type { Task } from '../experiment/task-schema.ts';
 import { loadAttempt } from '../payment/attempt.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Db, Trx } from '../store/database.ts';
 import type { RunResult } from '../worker/result.ts';
-import { countLines, loadChampion, loadTask, settleTitle } from './champion.ts';
+import { countLines, loadChampion, settleTitle } from './champion.ts';
 import { gatherEvidence } from './confirm.ts';
 import { doesCount, type Evidence, isComparable, loadScoredRuns, type ScoredRun } from './evidence.ts';
 import { findUnconfirmable } from './extras.ts';

@@ -1,6 +1,5 @@
 import { isoTime } from '../base/time.ts';
-import { findTask } from '../experiment/task.ts';
-import { loadSource } from '../provenance/sources.ts';
+import { loadTask } from '../experiment/lineage-task.ts';
 import type { Db } from '../store/database.ts';
 import { doesCount, groupBy, loadScoredRuns, type ScoredRun } from './evidence.ts';
 import { estimateNoise, type NoisePrior, splitRepeats } from './noise.ts';
@@ -115,7 +114,7 @@ export async function loadStandings(db: Db, nowMs: number): Promise<Map<string, 
 async function loadRepeatMarks(db: Db): Promise<Mark[]> {
   const marks: Mark[] = [];
   for (const lineage of groupBy(await loadScoredRuns(db, 'repeats'), ({ rootHash }) => rootHash)) {
-    const task = findTask((await loadSource(db, lineage[0]?.rootHash ?? '')) ?? '');
+    const task = await loadTask(db, lineage[0]?.rootHash ?? '');
     marks.push(...markRepeats(lineage, task.noisePrior));
   }
   return marks;

@@ -4,6 +4,8 @@ import { CoordinatorError } from '../base/errors.ts';
 import { formatUsd } from '../base/money.ts';
 import type { Services } from '../coordinator/services.ts';
 import { findRunnerPid } from '../coordinator/spawn-runner.ts';
+import { READY_TASKS } from '../experiment/task.ts';
+import { formatTaskFault, readTaskFiles } from '../experiment/task-files.ts';
 import { checkDatabase } from '../store/database.ts';
 import type { Output } from './output.ts';
 import { withCoordinator } from './with-coordinator.ts';
@@ -149,6 +151,19 @@ const checkCaps: Check = async ({ config }) => ({
   detail: `${formatUsd(config.maxPriceAtomic)} USDC per experiment, ${formatUsd(config.budgetAtomic)} per 24 hours, ${config.budgetTotalAtomic === undefined ? 'no lifetime limit' : `${formatUsd(config.budgetTotalAtomic)} in all`}`,
 });
 
+const checkTasks: Check = async ({ config }) => {
+  const { tasks, faults } = readTaskFiles(config.tasksFolder);
+  const own = tasks.length === 0 ? 'none of your own' : `your own: ${tasks.map(({ name }) => name).join(', ')}`;
+  if (faults.length === 0)
+    return { check: 'tasks', status: 'ok', detail: `${READY_TASKS.length} come with the program, ${own}` };
+  return {
+    check: 'tasks',
+    status: 'fail',
+    detail: `${faults.map(formatTaskFault).join('; ')}; ${own}`,
+    next_step: 'Mend what AUTORESEARCH_TASKS names: a script whose task is not known is held against few rules.',
+  };
+};
+
 const CHECKS: readonly (readonly [string, Check])[] = [
   ['store', checkStore],
   ['signer', checkSigner],
@@ -158,4 +173,5 @@ const CHECKS: readonly (readonly [string, Check])[] = [
   ['index', checkIndex],
   ['python', checkPython],
   ['caps', checkCaps],
+  ['tasks', checkTasks],
 ];

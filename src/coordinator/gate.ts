@@ -3,7 +3,10 @@ import type { JsonObject } from '../base/json.ts';
 import { describeOutcome, findDuplicate, findSimilar } from '../campaign/novelty.ts';
 import type { Experiment } from '../experiment/experiment.ts';
 import { assertPasses, checkVariant, formatFindings } from '../experiment/gate/gate.ts';
-import { findTask } from '../experiment/task.ts';
+import { loadTask, saveTask } from '../experiment/lineage-task.ts';
+import { findTask, isKnown } from '../experiment/task.ts';
+import { readTaskFiles } from '../experiment/task-files.ts';
+import type { Task } from '../experiment/task-schema.ts';
 import type { Variant } from '../experiment/variant.ts';
 import { findRoot } from '../experiment/variant-form.ts';
 import { loadSource } from '../provenance/sources.ts';
@@ -20,11 +23,13 @@ export interface Insistence {
  * @returns the warnings with which it passes
  * @throws InputError `gate_refused` or `gate_warned`
  */
-export async function passGate({ db, scripts }: Services, variant: Variant, insists: Insistence): Promise<string[]> {
+export async function passGate(services: Services, variant: Variant, insists: Insistence): Promise<string[]> {
+  const { db, scripts, clock } = services;
   const rootHash = await findRoot(db, variant);
   const rootSource = (await loadSource(db, rootHash)) ?? variant.source;
   const parentSource = await loadParent({ db }, variant);
-  const task = findTask(rootSource);
+  const own = findOwnTask(services, rootSource);
+  const task = own ?? (await loadTask(db, rootHash));
   const report = await checkVariant(
     scripts,
     task,
@@ -32,7 +37,14 @@ export async function passGate({ db, scripts }: Services, variant: Variant, insi
     parentSource === undefined ? null : { source: parentSource, config: {} },
   );
   assertPasses(report, task, insists.accept_warnings ?? false);
+  if (own) await saveTask(db, rootHash, own, clock.nowMs());
   return formatFindings(report.findings);
+}
+
+/** The operator's definition of a script's task, as its file says now; undefined where none recognises it. */
+export function findOwnTask({ config }: Pick<Services, 'config'>, rootSource: string): Task | undefined {
+  const task = findTask(rootSource, readTaskFiles(config.tasksFolder).tasks);
+  return isKnown(task) ? task : undefined;
 }
 
 /** A source that ran before is its own parent: what is new about it is its config. */
@@ -53,7 +65,7 @@ export async function isClean(
   program: { source: string; config: JsonObject },
   parent: { source: string; config: JsonObject },
 ): Promise<boolean> {
-  const task = findTask((await loadSource(db, rootHash)) ?? parent.source);
+  const task = await loadTask(db, rootHash);
   return (await checkVariant(scripts, task, program, parent)).verdict === 'ok';
 }
 

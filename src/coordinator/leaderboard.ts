@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
 import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
-import { findChampion, findSigma, loadTask } from '../campaign/champion.ts';
+import { findChampion, findSigma } from '../campaign/champion.ts';
 import { doesCount, groupBy, loadScoredRuns, type ScoredRun } from '../campaign/evidence.ts';
 import { loadLoops } from '../campaign/loop.ts';
 import { findLuckLine } from '../campaign/luck.ts';
 import { loadTitles } from '../campaign/titles.ts';
 import { type Experiment, loadExperiment, loadExperiments } from '../experiment/experiment.ts';
+import { loadTask } from '../experiment/lineage-task.ts';
 import { type AgentStanding, loadAgentStandings } from '../leaderboard/agents.ts';
 import { chartPath } from '../leaderboard/charts.ts';
 import { searchExperiments } from '../leaderboard/search.ts';

@@ -5,6 +5,7 @@ import { loadDurations } from '../campaign/own-record.ts';
 import { loadStandings } from '../campaign/standing.ts';
 import { DEFAULT_RUN_SECONDS } from '../experiment/quote-step.ts';
 import { findTask, isKnown } from '../experiment/task.ts';
+import { findOwnTask } from './gate.ts';
 import type { StartLoopInput } from './loops.ts';
 import type { Services } from './services.ts';
 import { readLeftToday } from './status.ts';
@@ -48,7 +49,7 @@ export async function estimateLoop(services: Services, input: StartLoopInput): P
   const wanted = input.budget_usdc === undefined ? leftAtomic : parseUsd(input.budget_usdc);
   const budgetAtomic = wanted < leftAtomic ? wanted : leftAtomic;
   const market = (await loadMarket(services)).filter(({ priceAtomic }) => priceAtomic <= capAtomic);
-  const task = findTask(source);
+  const task = findOwnTask(services, source) ?? findTask(source);
   const extra = Math.ceil(input.rounds * KEEP_RATE + (input.rounds + 1) * (input.audit_share ?? DEFAULT_AUDIT_SHARE));
   const runs = 1 + input.rounds + extra;
   const lanes = market.slice(0, input.parallel);

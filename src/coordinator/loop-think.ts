@@ -11,7 +11,7 @@ import { loadLoopHistory } from '../campaign/think-facts.ts';
 import type { ThinkChampion } from '../campaign/think-input.ts';
 import { loadTitles } from '../campaign/titles.ts';
 import { loadExperiment } from '../experiment/experiment.ts';
-import { findTask } from '../experiment/task.ts';
+import { loadTask } from '../experiment/lineage-task.ts';
 import { leftUnder, sumLedger } from '../payment/budget.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Services } from './services.ts';
@@ -24,7 +24,7 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
   const { db, clock } = services;
   const loop = await requireLoop(db, loopId);
   const { rootHash, settings, queue } = loop;
-  const [history, titles, runs, ledger, rootSource, baselineScore, hypotheses, insights] = await Promise.all([
+  const [history, titles, runs, ledger, rootSource, baselineScore, hypotheses, insights, task] = await Promise.all([
     loadLoopHistory(db, loopId),
     loadTitles(db, { scope: loopId }),
     loadScoredRuns(db, { rootHash, scope: loopId }),
@@ -33,8 +33,8 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
     loadBaselineScore(services, loopId),
     loadHypotheses(db, rootHash, NOTES),
     loadInsights(db, rootHash, NOTES),
+    loadTask(db, rootHash),
   ]);
-  const task = findTask(rootSource ?? '');
   const champion = findChampion(titles, runs, task);
   const sigma = findSigma(runs, task);
   return renderThink({

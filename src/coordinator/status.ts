@@ -3,6 +3,7 @@ import { isoTime } from '../base/time.ts';
 import { loadLoops } from '../campaign/loop.ts';
 import { explainStanding, loadStandings } from '../campaign/standing.ts';
 import { loadExperiments } from '../experiment/experiment.ts';
+import { formatTaskFault, readTaskFiles } from '../experiment/task-files.ts';
 import { leftUnder, sumLedger } from '../payment/budget.ts';
 import type { Services } from './services.ts';
 import { findRunnerPid } from './spawn-runner.ts';
@@ -21,6 +22,9 @@ export async function readStatus(services: Services) {
     findRunnerPid(services),
     listNotable(services),
   ]);
+  const warnings = readTaskFiles(config.tasksFolder).faults.map(
+    (fault) => `AUTORESEARCH_TASKS: ${formatTaskFault(fault)}`,
+  );
   return {
     ...wallet,
     in_flight: open.map(({ experimentId, state, settlement, workerEndpoint, description }) => ({
@@ -39,6 +43,7 @@ export async function readStatus(services: Services) {
       ...(valBpb === null ? {} : { val_bpb: valBpb }),
     })),
     ...(workers.length > 0 ? { workers } : {}),
+    ...(warnings.length > 0 ? { warnings } : {}),
     ...(runnerPid === undefined ? {} : { runner_pid: runnerPid }),
     data_dir: config.dataDir,
     health: { ...wallet.health, store: 'ok' },

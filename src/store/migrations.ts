@@ -151,6 +151,11 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
       key text primary key, experiment_id text not null references experiments, created_at integer not null)
       strict, without rowid`,
   ],
+  // What an operator said of the task of a lineage.
+  '0011-tasks': [
+    `create table tasks (root_hash text primary key, definition text not null, updated_at integer not null)
+      strict, without rowid`,
+  ],
 };
 
 export const migrationProvider: MigrationProvider = {

@@ -25,6 +25,7 @@ export interface Schema {
   variants: VariantsTable;
   claims: ClaimsTable;
   keys: KeysTable;
+  tasks: TasksTable;
 }
 
 interface SettingsTable {
@@ -337,4 +338,12 @@ interface KeysTable {
   key: string;
   experiment_id: string;
   created_at: number;
+}
+
+/** Tasks that an operator defined, as they stood when the newest variant of the lineage passed the gate. */
+interface TasksTable {
+  root_hash: string;
+  /** A task definition, JSON. */
+  definition: string;
+  updated_at: number;
 }
