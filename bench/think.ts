@@ -53,6 +53,7 @@ async function measure(): Promise<void> {
     'leaderboard of agents': () => coordinator.leaderboard({ scope: 'agents', limit: 20 }),
     'search for two words': () =>
       coordinator.leaderboard({ scope: 'experiments', search: 'DISCOUNT discard', limit: 20 }),
+    status: () => coordinator.status(),
     'newest experiments': () => coordinator.listExperiments(20),
   };
   const openedMs = performance.now();

@@ -72,14 +72,7 @@ export async function loadScoredRuns(db: Db | Trx, filter: LineageFilter | 'repe
   const query = selectScored(db);
   const wanted =
     filter === 'repeats'
-      ? query.where('experiments.variant_hash', 'in', (eb) =>
-          eb
-            .selectFrom('experiments as others')
-            .select('others.variant_hash')
-            .where('others.val_bpb', 'is not', null)
-            .groupBy('others.variant_hash')
-            .having((having) => having.fn.count('others.worker_endpoint').distinct(), '>', 1),
-        )
+      ? query.where('experiments.variant_hash', 'in', selectRepeated)
       : query.where('experiments.experiment_id', 'in', (eb) => selectTelling(eb, filter.rootHash, filter.scope));
   const rows = await wanted.orderBy('experiments.created_at').orderBy('experiments.experiment_id').execute();
   // A variant of another lineage may hold the same bytes.
@@ -124,6 +117,27 @@ function selectTelling(eb: ExpressionBuilder<Schema, 'experiments'>, rootHash: s
     .union(held.select('held.experiment_id'))
     .union(eb.selectFrom(same.as('same')).select('same.experiment_id'))
     .union(eb.selectFrom(repeats.as('repeats')).select('repeats.experiment_id'));
+}
+
+/** What workers said of the same program long ago says little about them now. */
+const MAX_REPEATS = 2_000;
+
+/** Programs among the newest repeats, and among the newest runs that somebody asked for twice, that two workers ran. */
+function selectRepeated(eb: ExpressionBuilder<Schema, 'experiments'>) {
+  const newest = eb.selectFrom('experiments as run').select('run.variant_hash').limit(MAX_REPEATS);
+  const repeats = newest.where('run.audit_of', 'is not', null).orderBy('run.created_at', 'desc');
+  const scored = newest.where('run.val_bpb', 'is not', null).orderBy('run.created_at', 'desc');
+  const recent = eb
+    .selectFrom(repeats.as('repeats'))
+    .select('repeats.variant_hash')
+    .union(eb.selectFrom(scored.as('scored')).select('scored.variant_hash'));
+  return eb
+    .selectFrom('experiments as others')
+    .select('others.variant_hash')
+    .where('others.variant_hash', 'in', recent)
+    .where('others.val_bpb', 'is not', null)
+    .groupBy('others.variant_hash')
+    .having((having) => having.fn.count('others.worker_endpoint').distinct(), '>', 1);
 }
 
 function selectScored(db: Db | Trx) {

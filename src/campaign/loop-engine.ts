@@ -15,6 +15,13 @@ const MAX_RUNS = 10_000;
 /** A loop whose unchanged script gives no score this often has nothing to compare with. */
 const MAX_BASELINE_TRIES = 2;
 
+/**
+ * Before so many waves end the queue, its proposals start ahead of extra runs, which then fill the workers that the last
+ * proposals leave free: none of these waits for what an extra run shows, but extra runs wait for what these show. Not
+ * where a target may make the rest needless.
+ */
+const LAST_WAVES = 2;
+
 /** Where a loop stands, derived from its experiments. */
 export interface LoopProgress {
   readonly runs: readonly Experiment[];
@@ -81,17 +88,20 @@ export class LoopEngine {
     if (!isOver(baseline)) return;
     const nowMs = this.#clock.nowMs();
     const { settings } = loop;
-    const slots =
+    const free =
       settings.deadlineMs !== null && nowMs >= settings.deadlineMs ? 0 : settings.parallel - progress.inFlight;
-    const { started, championValBpb } = await this.#audits.review(loop, progress.runs, slots);
-    if (started > 0) return;
+    const queued = Math.min(loop.queue.length, settings.rounds - progress.roundsStarted);
+    const isLast = settings.targetValBpb === null && queued <= LAST_WAVES * (settings.parallel - 1);
+    const reserved = isLast ? queued : 0;
+    const { started, championValBpb } = await this.#audits.review(loop, progress.runs, free - reserved);
+    const inFlight = progress.inFlight + started;
     const stop = findStop(loop, progress.runs, { nowMs, championValBpb });
-    if (stop) return progress.inFlight > 0 ? undefined : this.#close(loop, 'finished', stop);
-    const room = Math.min(slots, settings.rounds - progress.roundsStarted);
+    if (stop) return inFlight > 0 ? undefined : this.#close(loop, 'finished', stop);
+    const room = Math.min(free - started, settings.rounds - progress.roundsStarted);
     if (room > 0 && loop.queue.length > 0) return this.#startRounds(loop, progress.roundsStarted, room);
     if (room > 0 && this.#design && settings.mode === 'auto' && (await this.#queueDesigned(loop, progress, room)))
       return;
-    if (progress.inFlight > 0) return;
+    if (inFlight > 0) return;
     if (progress.roundsDone >= settings.rounds) return this.#close(loop, 'finished', null);
     if (this.#design && settings.mode === 'auto') return this.#close(loop, 'finished', NOTHING_LEFT);
     await this.#close(loop, 'needs_proposals', null);

@@ -119,7 +119,6 @@ describe('our own record of a worker', () => {
     const db = await openStore();
     const plans: string[] = [];
     const questions = [
-      `select count(*) from experiments where worker_endpoint is not null and state in ('lost') and worker_endpoint in ('a', 'b') group by worker_endpoint`,
       `select experiment_id, attempt from experiments where worker_endpoint = 'a' and verdict in ('KEEP') order by updated_at desc limit 21`,
       `select val_bpb from experiments where worker_endpoint = 'a' and val_bpb is not null and verdict in ('KEEP') order by val_bpb limit 1`,
       `select value from attempts where worker_endpoint = 'a' and state in ('settled') order by updated_at desc limit 1`,

@@ -22,7 +22,6 @@ export interface TrackRecord extends OwnRecord {
   readonly lastPriceAtomic: AtomicUsdc | null;
 }
 
-const ENDED = ['published', 'failed', 'judged', 'lost'];
 const PAID: readonly AttemptState[] = ['settled', 'claimed'];
 /** Workers change their hardware: older runs say little about the next. Odd, so that the median is one of them. */
 const NEWEST_RUNS = 21;
@@ -37,22 +36,14 @@ const MAX_LISTED = 500;
  */
 export async function loadOwnRecords(db: Db, endpoints?: readonly string[]): Promise<Map<string, OwnRecord>> {
   if (endpoints?.length === 0) return new Map();
-  let query = db.selectFrom('experiments').where('worker_endpoint', 'is not', null).where('state', 'in', ENDED);
+  let query = db.selectFrom('worker_tallies').selectAll().where('runs', '>', 0);
   if (endpoints && endpoints.length <= MAX_LISTED) query = query.where('worker_endpoint', 'in', endpoints);
-  const rows = await query
-    .select((eb) => [
-      'worker_endpoint',
-      eb.fn.countAll<number>().as('runs'),
-      eb.fn.sum<number>(eb.case().when('verdict', 'in', VERDICTS_THAT_COUNT).then(1).else(0).end()).as('scored'),
-      eb.fn.sum<number>(eb.case().when('state', '=', 'lost').then(1).else(0).end()).as('lost'),
-      eb.fn.max('updated_at').as('last_seen'),
-    ])
-    .groupBy('worker_endpoint')
-    .execute();
+  const rows = await query.execute();
   return new Map(
-    rows.flatMap(({ worker_endpoint, runs, scored, lost, last_seen }) =>
-      worker_endpoint === null ? [] : [[worker_endpoint, { runs, scored, lost, lastSeenMs: last_seen }] as const],
-    ),
+    rows.map(({ worker_endpoint, runs, scored, lost, seen_at }) => [
+      worker_endpoint,
+      { runs, scored, lost, lastSeenMs: seen_at },
+    ]),
   );
 }
 
@@ -104,8 +95,16 @@ async function loadMedianDuration(db: Db, endpoint: string): Promise<number | nu
   return median === undefined ? null : Math.round(median / 100) / 10;
 }
 
-/** Mean duration of our newest scored runs by worker endpoint, from our sending to its answer, seconds. */
-export async function loadDurations(db: Db): Promise<Map<string, number>> {
+/** What a run on a worker usually takes. */
+export interface UsualRun {
+  /** From our sending to its answer, the mean of its newest scored runs. */
+  readonly seconds: number;
+  /** What it asked for the newest of them. */
+  readonly priceAtomic: AtomicUsdc;
+}
+
+/** Loads what a run usually takes by worker endpoint, from our newest scored runs; others are missing. */
+export async function loadUsualRuns(db: Db): Promise<Map<string, UsualRun>> {
   const rows = await db
     .selectFrom('experiments')
     .innerJoin('attempts', (join) =>
@@ -118,19 +117,24 @@ export async function loadDurations(db: Db): Promise<Map<string, number>> {
         .onRef('replies.experiment_id', '=', 'experiments.experiment_id')
         .onRef('replies.attempt', '=', 'experiments.attempt'),
     )
-    .select(['experiments.worker_endpoint', 'attempts.first_sent_at', 'replies.received_at'])
+    .select(['experiments.worker_endpoint', 'attempts.value', 'attempts.first_sent_at', 'replies.received_at'])
     .where('experiments.verdict', 'in', VERDICTS_THAT_COUNT)
     .where('replies.status', '=', 200)
     .orderBy('replies.reply', 'desc')
     .limit(NEWEST_OF_ALL)
     .execute();
-  const sums = new Map<string, { total: number; count: number }>();
-  for (const { worker_endpoint: endpoint, first_sent_at: sentAt, received_at: receivedAt } of rows) {
+  const sums = new Map<string, { total: number; count: number; newest: number }>();
+  for (const { worker_endpoint: endpoint, value, first_sent_at: sentAt, received_at: receivedAt } of rows) {
     if (endpoint === null || sentAt === null) continue;
-    const { total, count } = sums.get(endpoint) ?? { total: 0, count: 0 };
-    sums.set(endpoint, { total: total + receivedAt - sentAt, count: count + 1 });
+    const { total, count, newest } = sums.get(endpoint) ?? { total: 0, count: 0, newest: value };
+    sums.set(endpoint, { total: total + receivedAt - sentAt, count: count + 1, newest });
   }
-  return new Map([...sums].map(([endpoint, { total, count }]) => [endpoint, Math.round(total / count / 100) / 10]));
+  return new Map(
+    [...sums].map(([endpoint, { total, count, newest }]) => [
+      endpoint,
+      { seconds: Math.round(total / count / 100) / 10, priceAtomic: atomicUsdc(newest) },
+    ]),
+  );
 }
 
 async function loadLastPrice(db: Db, endpoint: string): Promise<AtomicUsdc | null> {

@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import { isoTime } from '../base/time.ts';
 import { loadTask } from '../experiment/lineage-task.ts';
 import type { Db } from '../store/database.ts';
@@ -105,10 +106,32 @@ export function markRepeats(runs: readonly ScoredRun[], prior: NoisePrior): Mark
 
 /** Loads the standing of every worker that has one. */
 export async function loadStandings(db: Db, nowMs: number): Promise<Map<string, Standing>> {
-  const marks = [...(await loadRepeatMarks(db)), ...(await loadRunMarks(db))];
+  const marks = await recallMarks(db);
   return new Map(
     groupBy(marks, ({ endpoint }) => endpoint).map((own) => [own[0]?.endpoint ?? '', judgeStanding(own, nowMs)]),
   );
+}
+
+/** Store → its marks, which only change when a run ends; every choice of a worker asks for them. */
+const known = new WeakMap<Db, { readonly signature: string; readonly marks: readonly Mark[] }>();
+
+async function recallMarks(db: Db): Promise<readonly Mark[]> {
+  const [counts, newest] = await Promise.all([
+    db
+      .selectFrom('worker_tallies')
+      .select((eb) => [eb.fn.sum<number | null>('runs').as('runs'), eb.fn.sum<number | null>('scored').as('scored')])
+      .executeTakeFirst(),
+    db
+      .selectFrom('experiments')
+      .select((eb) => eb.fn.max('finished_at').as('finished_at'))
+      .executeTakeFirst(),
+  ]);
+  const signature = JSON.stringify([counts, newest]);
+  const before = known.get(db);
+  if (before?.signature === signature) return before.marks;
+  const marks = [...(await loadRepeatMarks(db)), ...(await loadRunMarks(db))];
+  known.set(db, { signature, marks });
+  return marks;
 }
 
 async function loadRepeatMarks(db: Db): Promise<Mark[]> {
@@ -122,21 +145,37 @@ async function loadRepeatMarks(db: Db): Promise<Mark[]> {
 
 /** States in which a worker has had its chance. */
 const ENDED = ['judged', 'published', 'failed', 'lost', 'unpaid'];
+/** More failures in a row earn no longer time out. */
+const NEWEST_RUNS = 20;
 
-/** How each worker's runs ended; a script that fails is no fault of its worker. */
+/** How each worker's newest runs ended; a script that fails is no fault of its worker. */
 async function loadRunMarks(db: Db): Promise<Mark[]> {
-  const rows = await db
-    .selectFrom('experiments')
-    .select(['worker_endpoint', 'state', 'verdict', 'val_bpb', 'updated_at'])
-    .where('worker_endpoint', 'is not', null)
-    .where('state', 'in', ENDED)
-    .execute();
-  return rows.flatMap(({ worker_endpoint: endpoint, state, verdict, val_bpb, updated_at: atMs }): Mark[] => {
-    if (endpoint === null || verdict === 'FAILED') return [];
+  // Each worker is found by one step in the index, however many runs it has.
+  const { rows } = await sql<Run>`
+    with recursive workers(endpoint) as (
+      select min(worker_endpoint) from experiments where worker_endpoint is not null
+      union all
+      select (select min(worker_endpoint) from experiments where worker_endpoint > workers.endpoint)
+        from workers where workers.endpoint is not null)
+    select run.worker_endpoint as endpoint, run.state, run.verdict, run.val_bpb, run.updated_at
+    from workers join experiments as run on run.rowid in (
+      select newest.rowid from experiments as newest
+      where newest.worker_endpoint = workers.endpoint and newest.state in (${sql.join(ENDED)})
+      order by newest.updated_at desc limit ${NEWEST_RUNS})`.execute(db);
+  return rows.flatMap(({ endpoint, state, verdict, val_bpb, updated_at: atMs }): Mark[] => {
+    if (verdict === 'FAILED') return [];
     if (state === 'lost' || state === 'unpaid') return [{ endpoint, atMs, kind: 'failure' }];
     const isGood = val_bpb !== null && verdict !== 'INVALID' && verdict !== 'SUSPECT';
     return [{ endpoint, atMs, kind: isGood ? 'good' : 'failure' }];
   });
+}
+
+interface Run {
+  readonly endpoint: string;
+  readonly state: string;
+  readonly verdict: string | null;
+  readonly val_bpb: number | null;
+  readonly updated_at: number;
 }
 
 /** One line about a standing for people; null when there is nothing to say. */

@@ -35,7 +35,8 @@ export function findStop({ settings }: Loop, runs: readonly Experiment[], facts:
   const rounds = runs.filter((run) => run.role === 'round' && run.valBpb !== null);
   const lastGain = rounds.findLastIndex(({ judgement }) => judgement?.verdict.startsWith('KEEP') ?? false);
   const idle = rounds.length - 1 - lastGain;
-  if (idle < MAX_STAGNATION) return null;
+  // Those of a wave cannot learn from each other: two of them are the least that says something.
+  if (idle < Math.max(MAX_STAGNATION, 2 * settings.parallel)) return null;
   return {
     code: 'stagnation',
     text: `The last ${idle} scored rounds improved nothing.`,

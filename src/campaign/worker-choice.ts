@@ -6,6 +6,7 @@ import type { Experiment, Reason } from '../experiment/experiment.ts';
 import { NO_INDEPENDENT_WORKER } from './extras.ts';
 import { type OwnRecord, reliability } from './own-record.ts';
 import { isIndependent, type Party } from './party.ts';
+import { isWorthStarting, type Outlook } from './patience.ts';
 import type { Price } from './prices.ts';
 import { NEW_STANDING, type Standing } from './standing.ts';
 
@@ -28,6 +29,8 @@ export interface ChoiceFacts {
   readonly parties: readonly Party[];
   /** Endpoint that the caller would like best. */
   readonly preferred: string | null;
+  /** Absent: nobody is waited for while another worker is free. */
+  readonly outlook?: Outlook;
   readonly fetchPrices: (endpoints: readonly string[]) => Promise<ReadonlyMap<string, Price>>;
 }
 
@@ -67,6 +70,7 @@ export async function chooseWorker(experiment: Experiment, facts: ChoiceFacts): 
   const priced = free.flatMap((candidate) => priceCandidate(candidate, prices, facts));
   const affordable = priced.filter(({ priceAtomic }) => priceAtomic <= experiment.maxPriceAtomic);
   const best = affordable.toSorted((a, b) => compareCandidates(a, b, facts))[0];
+  if (best && isTooSlow(best, usable, experiment, facts)) return { kind: 'wait' };
   if (best)
     return {
       kind: 'worker',
@@ -77,6 +81,16 @@ export async function chooseWorker(experiment: Experiment, facts: ChoiceFacts): 
   if (free.length < usable.length) return { kind: 'wait' };
   if (facts.parties.length > 0 && priced.length === 0 && prices.size > 0) return { kind: 'none', reason: NOBODY_ELSE };
   return { kind: 'none', reason: priced.length > 0 ? tooDear(priced, experiment.maxPriceAtomic) : NOT_PAYABLE };
+}
+
+/** Nothing waits longer for a better worker than this, in milliseconds. */
+const MAX_WAIT_MS = 5 * 60_000;
+
+function isTooSlow(best: PricedCandidate, usable: readonly Candidate[], experiment: Experiment, facts: ChoiceFacts) {
+  const { nowMs, outlook, preferred, taken } = facts;
+  if (!outlook || best.endpoint === preferred || nowMs - experiment.createdAtMs > MAX_WAIT_MS) return false;
+  const busy = usable.map(({ endpoint }) => endpoint).filter((endpoint) => taken.has(endpoint));
+  return !isWorthStarting(best, busy, outlook, nowMs);
 }
 
 const NO_WORKER: Reason = {

@@ -28,7 +28,8 @@ import type { LeaderboardInput, Standing } from './standing.ts';
 
 const SPARKLINE_RUNS = 40;
 const NOTHING_YET = 'Nothing has a score yet: run a script with submit_experiment or run_loop.';
-const NOTHING_FOUND = 'No experiment holds all of these words: try fewer, or run it with submit_experiment or run_loop.';
+const NOTHING_FOUND =
+  'No experiment holds all of these words: try fewer, or run it with submit_experiment or run_loop.';
 
 /** The ranking of variants or workers, or the claims of workers, with the champion of the script that ran last. */
 export async function readLeaderboard(services: Services, wanted: LeaderboardInput) {
@@ -54,9 +55,7 @@ async function readOwnBoard(services: Services, input: LeaderboardInput, offset:
     ...(existsSync(chart) ? { chart_path: chart } : {}),
     results_path: resultsPath(folder),
     next_step:
-      total === 0
-        ? empty
-        : 'Build on the champion: submit_experiment with base "champion" and edits, or run_loop.',
+      total === 0 ? empty : 'Build on the champion: submit_experiment with base "champion" and edits, or run_loop.',
   });
   if (input.scope === 'variants') {
     const { rows, total } = await loadVariantStandings(db, input.limit, offset);

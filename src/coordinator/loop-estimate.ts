@@ -1,7 +1,7 @@
 import { type AtomicUsdc, atomicUsdc, formatUsd, parseUsd } from '../base/money.ts';
 import { median } from '../campaign/evidence.ts';
 import { DEFAULT_AUDIT_SHARE } from '../campaign/loop.ts';
-import { loadDurations } from '../campaign/own-record.ts';
+import { loadUsualRuns } from '../campaign/own-record.ts';
 import { loadStandings } from '../campaign/standing.ts';
 import { DEFAULT_RUN_SECONDS } from '../experiment/quote-step.ts';
 import { findTask, isKnown } from '../experiment/task.ts';
@@ -79,9 +79,9 @@ export async function estimateLoop(services: Services, input: StartLoopInput): P
 
 /** Trusted workers with what they ask and how long they take, cheapest first. */
 async function loadMarket({ db, clock, discovery, prices }: Services) {
-  const [found, durations, standings] = await Promise.all([
+  const [found, usual, standings] = await Promise.all([
     discovery.discover({ limit: CANDIDATES }),
-    loadDurations(db),
+    loadUsualRuns(db),
     loadStandings(db, clock.nowMs()),
   ]);
   const endpoints = found.workers.flatMap((worker) => {
@@ -94,7 +94,7 @@ async function loadMarket({ db, clock, discovery, prices }: Services) {
     .flatMap((endpoint): { priceAtomic: AtomicUsdc; seconds: number | null }[] => {
       const price = asked.get(endpoint);
       if (price?.kind !== 'priced') return [];
-      return [{ priceAtomic: price.priceAtomic, seconds: durations.get(endpoint) ?? null }];
+      return [{ priceAtomic: price.priceAtomic, seconds: usual.get(endpoint)?.seconds ?? null }];
     })
     .toSorted((a, b) => (a.priceAtomic < b.priceAtomic ? -1 : 1));
 }

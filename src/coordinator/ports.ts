@@ -1,7 +1,8 @@
 import { loadChampion } from '../campaign/champion.ts';
 import { loadScoredRuns } from '../campaign/evidence.ts';
 import { loadLoop } from '../campaign/loop.ts';
-import { loadDurations, loadOwnRecords } from '../campaign/own-record.ts';
+import { loadOwnRecords, loadUsualRuns } from '../campaign/own-record.ts';
+import { loadOutlook } from '../campaign/patience.ts';
 import { ruleOn } from '../campaign/ruling.ts';
 import { loadStandings } from '../campaign/standing.ts';
 import { chooseWorker } from '../campaign/worker-choice.ts';
@@ -33,12 +34,12 @@ export function createPorts(services: Services, patience: Patience): DriverPorts
 
 async function pickWorker(services: Services, experiment: Experiment): Promise<WorkerPick> {
   const { db, clock, discovery, prices } = services;
-  const [found, taken, records, standings, durations, loop, runs, champion] = await Promise.all([
+  const [found, taken, records, standings, usual, loop, runs, champion] = await Promise.all([
     discovery.discover({ limit: CANDIDATES }),
     loadTakenWorkers(db, clock.nowMs()),
     loadOwnRecords(db),
     loadStandings(db, clock.nowMs()),
-    loadDurations(db),
+    loadUsualRuns(db),
     experiment.loopId === null ? undefined : loadLoop(db, experiment.loopId),
     loadScoredRuns(db, { rootHash: experiment.rootHash }),
     loadChampion(db, experiment.rootHash, experiment.loopId),
@@ -54,11 +55,12 @@ async function pickWorker(services: Services, experiment: Experiment): Promise<W
     taken,
     records,
     standings,
-    durations,
+    durations: new Map([...usual].map(([endpoint, { seconds }]) => [endpoint, seconds])),
     tiers: new Map(runs.map(({ endpoint, tier }) => [endpoint, tier])),
     wantedTier: champion?.evidence[0]?.tier ?? null,
     parties: ran.map(({ endpoint, payTo }) => ({ endpoint, payTo, owner: owners.get(endpoint) ?? null })),
     preferred: champions ?? loop?.settings.prefer ?? null,
+    outlook: await loadOutlook(db, usual, clock.nowMs()),
     fetchPrices: (endpoints) => prices.fetch(endpoints, PRICE_DEADLINE_MS),
   });
 }

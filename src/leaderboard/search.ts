@@ -33,13 +33,12 @@ export async function searchExperiments(
   let matching = db.selectFrom(newest.as('newest'));
   for (const word of words.split(/\s+/).filter(Boolean).slice(0, MAX_WORDS))
     matching = matching.where((eb) => eb(sql<number>`instr(newest.words, lower(${word}))`, '>', 0));
-  const { total } = await matching.select((eb) => eb.fn.countAll<number>().as('total')).executeTakeFirstOrThrow();
   const rows = await matching
-    .select('newest.experiment_id')
+    .select(['newest.experiment_id', sql<number>`count(*) over ()`.as('total')])
     .orderBy('newest.created_at', 'desc')
     .orderBy('newest.experiment_id', 'desc')
     .limit(limit)
     .offset(offset)
     .execute();
-  return { ids: rows.map(({ experiment_id }) => experiment_id), total };
+  return { ids: rows.map(({ experiment_id }) => experiment_id), total: rows[0]?.total ?? 0 };
 }

@@ -143,6 +143,7 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
   // Rankings by agent and by worker.
   '0009-rankings': [
     `create index experiments_by_agent on experiments (agent, val_bpb) where agent is not null and val_bpb is not null`,
+    `create index experiments_by_repeat_time on experiments (created_at) where audit_of is not null`,
     ...TALLIES,
   ],
   // Submissions that were answered with an experiment which another one had made.

@@ -222,8 +222,12 @@ interface WorkerTalliesTable {
   runs: number;
   /** Runs with a score that counts. */
   scored: number;
+  /** Runs whose result never came. */
+  lost: number;
   /** What its attempts were paid, atomic USDC. */
   spent: number;
+  /** When its last run ended, Unix milliseconds; 0: never. */
+  seen_at: number;
 }
 
 /** Kept by triggers. */
