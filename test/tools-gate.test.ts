@@ -62,6 +62,20 @@ describe('the gate', () => {
   });
 });
 
+describe('the config of a base', () => {
+  it('is what edits of that base run with, too', async () => {
+    const host = await lab.connect();
+    const config = { CACHE_WEIGHT: 0.05 };
+    const base = await host.run({ train_py: STDLIB, config });
+    const deeper = await host.run({ base: base.experiment_id, edits: edit('MAX_ORDER = 4 ', 'MAX_ORDER = 5 ') });
+    expect(deeper.description).toBe('MAX_ORDER 4 → 5');
+    // Order 5 helps with the cache and hurts without it, whatever text this Python has.
+    expect(deeper.val_bpb).toBeLessThan(base.val_bpb ?? 0);
+    const records = await host.readRecords(2);
+    expect(records.map((record) => record.config)).toEqual([config, config]);
+  });
+});
+
 describe('novelty', () => {
   it('refuses an equal variant with what it gave, runs it on request, and reports near ones', async () => {
     const host = await lab.connect();

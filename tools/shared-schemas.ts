@@ -8,7 +8,7 @@ export const waitSeconds = z.int().min(0).max(40).default(30).describe('Seconds 
 export const config = z
   .record(z.string(), z.unknown())
   .transform((value) => JsonObject.parse(value))
-  .describe('For scripts that read AUTORESEARCH_EXPERIMENT_CONFIG; others ignore it: prefer edits.');
+  .describe("For scripts that read AUTORESEARCH_EXPERIMENT_CONFIG, else use edits; put over the base's.");
 
 export const edits = z
   .array(

@@ -92,10 +92,10 @@ export class AutoDesigner {
 
   async #save(made: Program, base: Program, hypothesis: string, nowMs: number): Promise<QueuedProposal> {
     const { source, config } = made;
-    const { trainHash, parentHash, description } = createVariant({ source, base: base.source, edits: [], config });
+    const parent = { base: base.source, baseConfig: base.config };
+    const { trainHash, parentHash, description } = createVariant({ ...parent, source, edits: [], config });
     await this.#db.transaction().execute((trx) => saveSource(trx, trainHash, source, nowMs));
-    const change = source === base.source ? describeConfig(base.config, config) : description;
-    return { trainHash, parentHash, config, description: change, hypothesis };
+    return { trainHash, parentHash, config, description, hypothesis };
   }
 
   /** What the runs of a loop tell, oldest first. @param seedKnob constant whose value is luck alone */
@@ -182,11 +182,4 @@ function listTried(runs: readonly Experiment[]): string[] {
 
 function hashOfQueued({ trainHash, config }: QueuedProposal): string {
   return hashVariant(trainHash, config);
-}
-
-function describeConfig(before: Program['config'], config: Program['config']): string {
-  return Object.entries(config)
-    .filter(([key, value]) => JSON.stringify(before[key]) !== JSON.stringify(value))
-    .map(([key, value]) => `${key} ${JSON.stringify(before[key])} → ${JSON.stringify(value)}`)
-    .join(', ');
 }

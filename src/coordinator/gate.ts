@@ -34,7 +34,7 @@ export async function passGate(services: Services, variant: Variant, insists: In
     scripts,
     task,
     variant,
-    parentSource === undefined ? null : { source: parentSource, config: {} },
+    parentSource === undefined ? null : { source: parentSource, config: variant.parentConfig ?? {} },
   );
   assertPasses(report, task, insists.accept_warnings ?? false);
   if (own) await saveTask(db, rootHash, own, clock.nowMs());

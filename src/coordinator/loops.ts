@@ -225,7 +225,7 @@ async function resolveProposal(
 ): Promise<Variant> {
   if (train_py === undefined) return resolveVariant(db, { base: base ?? 'champion', edits, config }, bases);
   const parent = await loadBase(db, base ?? 'champion', bases);
-  return createVariant({ source: train_py, base: parent, edits: edits ?? [], config: config ?? {} });
+  return createVariant({ source: train_py, base: parent.source, edits: edits ?? [], config: config ?? {} });
 }
 
 function toQueued({ trainHash, parentHash, config, description }: Variant, proposal: Proposal): QueuedProposal {

@@ -40,23 +40,27 @@ export async function resolveVariant(db: Db, input: VariantInput, named: NamedBa
   const config = input.config ?? {};
   const edits = input.edits ?? [];
   if (input.base !== undefined) {
-    const base = await loadBase(db, input.base, named);
-    return createVariant({ source: base, base, edits, config });
+    const { source, config: baseConfig } = await loadBase(db, input.base, named);
+    return createVariant({ source, base: source, baseConfig, edits, config });
   }
   const source = input.train_py ?? readTrainFile(input.train_path ?? '', process.cwd());
   return createVariant({ source, base: await findParent(db, source), edits, config });
 }
 
 /**
- * Loads the source that a caller names as a base.
+ * Loads the program that a caller names as a base; a source that is named by its hash has no config.
  * @throws NotFoundError
  */
-export async function loadBase(db: Db, base: string, named: NamedBases): Promise<string> {
+export async function loadBase(
+  db: Db,
+  base: string,
+  named: NamedBases,
+): Promise<{ source: string; config: JsonObject }> {
   const word = base === 'champion' ? named.champion : base === 'baseline' ? named.baseline : null;
   const wanted = word ?? base;
-  const trainHash = isSha256(wanted) ? wanted : (await loadExperiment(db, wanted))?.trainHash;
-  const source = trainHash && (await loadSource(db, trainHash));
-  if (source !== undefined && source !== '') return source;
+  const program = isSha256(wanted) ? { trainHash: wanted, config: {} } : await loadExperiment(db, wanted);
+  const source = program && (await loadSource(db, program.trainHash));
+  if (source !== undefined && source !== '') return { source, config: program?.config ?? {} };
   throw new NotFoundError(
     'base',
     base,

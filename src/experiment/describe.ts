@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { diffLines } from 'diff';
 import type { JsonObject } from '../base/json.ts';
 
@@ -7,16 +8,30 @@ const MAX_CHARS = 160;
 /**
  * One line that says how a variant differs from its base, derived from the difference itself: `DEPTH 8 → 9`.
  * @param base null for a source of its own
+ * @param baseConfig config of the base
  */
-export function describeVariant(base: string | null, source: string, config: JsonObject): string {
-  const parts = [...(base === null ? [] : describeDifference(base, source)), ...describeConfig(config)];
+export function describeVariant(
+  base: string | null,
+  source: string,
+  config: JsonObject,
+  baseConfig: JsonObject = {},
+): string {
+  const parts = [...(base === null ? [] : describeDifference(base, source)), ...describeConfig(config, baseConfig)];
   if (parts.length === 0) return base === null ? 'new source' : 'unchanged';
   const text = parts.join(', ');
   return text.length > MAX_CHARS ? `${text.slice(0, MAX_CHARS - 1)}…` : text;
 }
 
-function describeConfig(config: JsonObject): string[] {
-  return Object.entries(config).map(([key, value]) => `${key} := ${JSON.stringify(value)}`);
+function describeConfig(config: JsonObject, before: JsonObject): string[] {
+  const set = Object.entries(config)
+    .filter(([key, value]) => !isDeepStrictEqual(before[key], value))
+    .map(([key, value]) =>
+      before[key] === undefined
+        ? `${key} := ${JSON.stringify(value)}`
+        : `${key} ${JSON.stringify(before[key])} → ${JSON.stringify(value)}`,
+    );
+  const gone = Object.keys(before).filter((key) => config[key] === undefined);
+  return [...set, ...gone.map((key) => `${key} ${JSON.stringify(before[key])} → as in the source`)];
 }
 
 function describeDifference(base: string, source: string): string[] {

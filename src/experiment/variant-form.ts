@@ -13,9 +13,9 @@ export function effectiveHashOf({ source, config }: Pick<Variant, 'source' | 'co
 }
 
 /** How a variant differs from its parent. */
-export async function loadChanges(db: Db | Trx, { source, config, parentHash }: Variant) {
+export async function loadChanges(db: Db | Trx, { source, config, parentHash, parentConfig = {} }: Variant) {
   const parent = parentHash === null ? undefined : await loadSource(db, parentHash);
-  return findChanges(parent === undefined ? null : { source: parent, config: {} }, { source, config });
+  return findChanges(parent === undefined ? null : { source: parent, config: parentConfig }, { source, config });
 }
 
 /** The first source of a variant's lineage: that of the same source before, of its parent, or itself. */

@@ -3,6 +3,7 @@ import { canonicalJson, type Sha256, sha256 } from '../base/hash.ts';
 import type { JsonObject } from '../base/json.ts';
 import { describeVariant } from './describe.ts';
 import { applyEdits, type Edit } from './edits.ts';
+import { inheritConfig } from './inherited-config.ts';
 
 /** One program to run: its source, its config, and where it came from. */
 export interface Variant {
@@ -12,6 +13,8 @@ export interface Variant {
   /** Identifies what is run: the hash of source and config together. */
   readonly variantHash: Sha256;
   readonly parentHash: Sha256 | null;
+  /** Config of what it was made from; absent: that had none. */
+  readonly parentConfig?: JsonObject;
   readonly description: string;
 }
 
@@ -21,6 +24,7 @@ const MAX_CONFIG_BYTES = 16 * 1024;
 
 /**
  * Makes a variant from a base and edits, or from a whole source (no edits, no base).
+ * @param input.baseConfig config of the base, which the variant inherits; absent: none
  * @throws InputError when an edit does not match or the result cannot be sent as it is
  */
 export function createVariant(input: {
@@ -28,17 +32,22 @@ export function createVariant(input: {
   base: string | null;
   edits: readonly Edit[];
   config: JsonObject;
+  baseConfig?: JsonObject;
 }): Variant {
+  const { base, baseConfig: parentConfig = {} } = input;
   const source = applyEdits(input.source, input.edits);
-  assertSendable(source, input.config);
+  const config =
+    base === null ? input.config : inheritConfig({ source: base, config: parentConfig }, source, input.config);
+  assertSendable(source, config);
   const trainHash = sha256(source);
   return {
     source,
     trainHash,
-    config: input.config,
-    variantHash: hashVariant(trainHash, input.config),
-    parentHash: input.base === null ? null : sha256(input.base),
-    description: describeVariant(input.base, source, input.config),
+    config,
+    variantHash: hashVariant(trainHash, config),
+    parentHash: base === null ? null : sha256(base),
+    ...(Object.keys(parentConfig).length > 0 ? { parentConfig } : {}),
+    description: describeVariant(base, source, config, parentConfig),
   };
 }
 

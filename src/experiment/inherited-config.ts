@@ -1,0 +1,22 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { JsonObject } from '../base/json.ts';
+import { readKnobs } from './script/normal-form.ts';
+
+/** A program: source and config. */
+interface Program {
+  readonly source: string;
+  readonly config: JsonObject;
+}
+
+/**
+ * The config of a variant made from a base: the base's, since that is what scored, with the values that are given now
+ * put over it. A constant that the source now sets otherwise is left to the source: the config would hide the edit.
+ */
+export function inheritConfig(base: Program, source: string, given: JsonObject): JsonObject {
+  if (Object.keys(base.config).length === 0) return given;
+  const [before, now] = [readKnobs(base.source), readKnobs(source)];
+  const kept = Object.entries(base.config).filter(([name]) =>
+    isDeepStrictEqual(before.get(name)?.value, now.get(name)?.value),
+  );
+  return { ...Object.fromEntries(kept), ...given };
+}
