@@ -95,7 +95,9 @@ export async function openServices(config: Config, version: string, log: Log): P
     clock,
     log,
   });
+  const scripts = new ScriptReader();
   const close = async () => {
+    scripts.close();
     await Promise.all([discovery.close(), reputations.close(), http.close()]);
     await db.destroy();
   };
@@ -111,7 +113,7 @@ export async function openServices(config: Config, version: string, log: Log): P
     discovery,
     reputations,
     prices: new PriceBook(worker, desk, clock),
-    scripts: new ScriptReader(),
+    scripts,
     openChain,
     openRpc,
     close,

@@ -1,17 +1,15 @@
-import { execFile } from 'node:child_process';
 import * as z from 'zod';
 import { sha256 } from '../../base/hash.ts';
 import { ScriptFacts } from '../script/facts.ts';
-import { PYTHON_READER } from '../script/python-reader.ts';
 import { readTokenFacts } from '../script/token-facts.ts';
+import { PythonProcess } from './python-process.ts';
 
-/** A cold interpreter on a busy machine takes a second; what takes longer is an attack on the reader. */
-const TIMEOUT_MS = 10_000;
-const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 /** Parents come again and again; a script of 30 kB makes about 300 kB of facts. */
 const MAX_CACHED = 32;
 /** How often an interpreter that is missing is looked for again, in milliseconds. */
 const LOOK_AGAIN_MS = 300_000;
+/** Starting an interpreter takes longer than reading a script: it is kept for the next one, so many milliseconds. */
+const KEEP_MS = 30_000;
 
 /** Reads scripts with Python's own parser where there is one (3.10 or newer), else with ours; never runs them. */
 export class ScriptReader {
@@ -19,6 +17,8 @@ export class ScriptReader {
   readonly #maxCached: number;
   readonly #known = new Map<string, ScriptFacts>();
   #program: string | undefined;
+  #idle: PythonProcess | undefined;
+  #idleTimer: NodeJS.Timeout | undefined;
   #missingUntilMs = 0;
 
   /** @param command the interpreter; null: always our own parser  @param maxCached scripts whose facts are kept */
@@ -49,39 +49,41 @@ export class ScriptReader {
   async #readNew(sources: readonly string[]): Promise<ScriptFacts[]> {
     const own = () => sources.map(readTokenFacts);
     if (this.#command === null || performance.now() < this.#missingUntilMs) return own();
-    const answer = await runReader(this.#program ?? this.#command, sources);
-    if (answer === 'missing') this.#missingUntilMs = performance.now() + LOOK_AGAIN_MS;
-    if (typeof answer === 'string') return own();
+    const python = this.#takeIdle() ?? new PythonProcess(this.#program ?? this.#command);
+    const said = await python.ask(JSON.stringify(sources));
+    const answer = said.kind === 'line' ? parseAnswer(said.text, sources.length) : undefined;
+    if (said.kind === 'ended' && said.why === 'missing') this.#missingUntilMs = performance.now() + LOOK_AGAIN_MS;
+    if (!answer) {
+      python.end();
+      return own();
+    }
+    this.#keep(python);
     // Version managers put a slow script before the interpreter: from now on it is asked itself.
     this.#program = answer.program;
     return answer.facts;
   }
+
+  /** Ends the interpreter that waits for the next script. */
+  close(): void {
+    this.#takeIdle()?.end();
+  }
+
+  #takeIdle(): PythonProcess | undefined {
+    const python = this.#idle;
+    clearTimeout(this.#idleTimer);
+    this.#idle = undefined;
+    return python?.isAlive ? python : undefined;
+  }
+
+  /** One waits, whatever ran at the same time. */
+  #keep(python: PythonProcess): void {
+    this.close();
+    this.#idle = python;
+    this.#idleTimer = setTimeout(() => this.close(), KEEP_MS).unref();
+  }
 }
 
 const Answer = z.object({ program: z.string().min(1), facts: z.array(ScriptFacts) });
-
-function runReader(
-  command: string,
-  sources: readonly string[],
-): Promise<z.infer<typeof Answer> | 'missing' | 'failed'> {
-  return new Promise((resolve) => {
-    const child = execFile(
-      command,
-      ['-I', '-S', '-X', 'utf8', '-c', PYTHON_READER],
-      { timeout: TIMEOUT_MS, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT_BYTES, env: readEnvironment() },
-      (error, stdout) => {
-        if (error) return resolve(error.code === 'ENOENT' || error.code === OLD_PYTHON ? 'missing' : 'failed');
-        resolve(parseAnswer(stdout, sources.length) ?? 'failed');
-      },
-    );
-    // An interpreter that ends before it has read everything is answered by its exit.
-    child.stdin?.on('error', () => undefined);
-    child.stdin?.end(JSON.stringify(sources));
-  });
-}
-
-/** Exit status of the reader under an interpreter that is too old for it. */
-const OLD_PYTHON = 3;
 
 function parseAnswer(text: string, count: number): z.infer<typeof Answer> | undefined {
   try {
@@ -90,14 +92,4 @@ function parseAnswer(text: string, count: number): z.infer<typeof Answer> | unde
   } catch {
     return undefined;
   }
-}
-
-/** The reader needs to be found, nothing else: no key of the host reaches it. */
-function readEnvironment(): Record<string, string> {
-  return Object.fromEntries(
-    ['PATH', 'HOME', 'SystemRoot'].flatMap((name) => {
-      const value = process.env[name];
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
 }

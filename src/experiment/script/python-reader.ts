@@ -1,6 +1,6 @@
 /**
- * Reads scripts with Python's own parser and never runs them: takes a JSON list of sources on stdin and prints a JSON
- * list of what `facts.ts` describes.
+ * Reads scripts with Python's own parser and never runs them: takes lines on stdin, each a JSON list of sources, and
+ * prints for each a line with a JSON list of what `facts.ts` describes.
  */
 export const PYTHON_READER = String.raw`
 import ast, json, sys, warnings
@@ -182,6 +182,7 @@ def read(source):
 
 if sys.version_info < (3, 10):
     sys.exit(3)
-sources = json.load(sys.stdin)
-json.dump({"program": sys.executable or "", "facts": [read(source) for source in sources]}, sys.stdout)
+for line in sys.stdin.buffer:
+    facts = [read(source) for source in json.loads(line)]
+    print(json.dumps({"program": sys.executable or "", "facts": facts}), flush=True)
 `;
