@@ -32,14 +32,15 @@ const SOURCE = 'LEVEL = 0\nprint("val_bpb:", LEVEL)\n';
 
 interface Scene {
   readonly name: string;
-  /** One proposal of so many is better than all before. */
+  /** One proposal of so many is better than all before, up to the last two waves or to the end. */
   readonly gainEvery: number;
+  readonly lastGain: number;
   readonly auditShare: number;
 }
 
 const SCENES: readonly Scene[] = [
-  { name: 'proposals alone', gainEvery: 90, auditShare: 0 },
-  { name: 'with confirmations and audits', gainEvery: 8, auditShare: 0.1 },
+  { name: 'proposals alone', gainEvery: 90, lastGain: ROUNDS - 2 * WORKERS, auditShare: 0 },
+  { name: 'with confirmations and audits', gainEvery: 8, lastGain: ROUNDS, auditShare: 0.1 },
 ];
 
 interface Job {
@@ -105,7 +106,7 @@ class Simulation {
       for (let index = 1; index <= ROUNDS; index += 1) {
         const edits = [{ search: 'LEVEL = 0', replace: `LEVEL = ${index}` }];
         const variant = createVariant({ source: SOURCE, base: SOURCE, edits, config: {} });
-        const isGain = index % this.#scene.gainEvery === 0;
+        const isGain = index % this.#scene.gainEvery === 0 && index <= this.#scene.lastGain;
         this.#scores.set(variant.trainHash, isGain ? 2 - index / 4_000 : 2.01 + this.#random.below(1_000) / 10_000);
         await saveSource(trx, variant.trainHash, variant.source, this.#nowMs);
         const { trainHash, parentHash, config, description } = variant;

@@ -60,30 +60,24 @@ export interface LedgerSums {
 
 /** Adds up the ledger, of one loop or of all. */
 export async function sumLedger(db: Db | Trx, nowMs: number, loopId?: string): Promise<LedgerSums> {
-  let query = db.selectFrom('ledger').where('state', '!=', 'released');
-  if (loopId !== undefined) query = query.where('loop_id', '=', loopId);
-  const rows = await query
-    .select((eb) => [
-      'state',
-      eb.fn.sum<number>('amount').as('total'),
-      eb.fn
-        .sum<number>(
-          eb
-            .case()
-            .when('updated_at', '>', nowMs - DAY_MS)
-            .then(eb.ref('amount'))
-            .else(0)
-            .end(),
-        )
-        .as('recent'),
-    ])
-    .groupBy('state')
-    .execute();
-  const of = (state: string) => rows.find((row) => row.state === state);
+  // One statement, so that an entry which is closed meanwhile is counted on one side or the other.
+  const sums = await db
+    .selectNoFrom((eb) => {
+      const all = eb.selectFrom('ledger').select((row) => row.fn.sum<number | null>('amount').as('total'));
+      const own = loopId === undefined ? all : all.where('loop_id', '=', loopId);
+      const spent = own.where('state', '=', 'spent');
+      return [
+        // The database keeps this sum itself: over a long life the ledger has a million entries.
+        (loopId === undefined ? eb.selectFrom('spending').select('spent as total') : spent).as('ever'),
+        spent.where('updated_at', '>', nowMs - DAY_MS).as('day'),
+        own.where('state', '=', 'held').as('held'),
+      ];
+    })
+    .executeTakeFirst();
   return {
-    spentAtomic: atomicUsdc(of('spent')?.total ?? 0),
-    spentDayAtomic: atomicUsdc(of('spent')?.recent ?? 0),
-    heldAtomic: atomicUsdc(of('held')?.total ?? 0),
+    spentAtomic: atomicUsdc(sums?.ever ?? 0),
+    spentDayAtomic: atomicUsdc(sums?.day ?? 0),
+    heldAtomic: atomicUsdc(sums?.held ?? 0),
   };
 }
 

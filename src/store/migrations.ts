@@ -1,5 +1,5 @@
 import { type Kysely, type Migration, type MigrationProvider, sql } from 'kysely';
-import { TALLIES } from './tallies.ts';
+import { SPENDING, TALLIES } from './tallies.ts';
 
 /** Every change of the schema is a new entry; the text of a published one is never touched. */
 const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
@@ -157,6 +157,8 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
     `create table tasks (root_hash text primary key, definition text not null, updated_at integer not null)
       strict, without rowid`,
   ],
+  // Sums of the ledger that cost the same however long it is.
+  '0012-spending': SPENDING,
 };
 
 export const migrationProvider: MigrationProvider = {

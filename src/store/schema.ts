@@ -9,6 +9,7 @@ export interface Schema {
   experiments: ExperimentsTable;
   attempts: AttemptsTable;
   ledger: LedgerTable;
+  spending: SpendingTable;
   replies: RepliesTable;
   jobs: JobsTable;
   records: RecordsTable;
@@ -213,6 +214,12 @@ interface SlotsTable {
   worker_endpoint: string;
   experiment_id: string;
   until: number;
+}
+
+/** One row, kept by triggers. */
+interface SpendingTable {
+  /** What was ever spent, atomic USDC. */
+  spent: number;
 }
 
 /** Kept by triggers. */

@@ -72,3 +72,19 @@ export const TALLIES: readonly string[] = [
       kept = kept - coalesce(old.verdict in ${KEEPING}, 0) where agent = old.agent;
     ${upsertAgent('new')}; end`,
 ];
+
+const spent = (row: string) => `(case when ${row}.state = 'spent' then ${row}.amount else 0 end)`;
+const spend = (change: string) => `update spending set spent = spent + ${change}`;
+
+/** What was ever spent, kept with every change of the ledger: the lifetime cap is checked before every payment. */
+export const SPENDING: readonly string[] = [
+  `create index ledger_by_time on ledger (state, updated_at, amount)`,
+  `create table spending (spent integer not null check (spent >= 0)) strict`,
+  `insert into spending select coalesce(sum(${spent('row')}), 0) from ledger as row`,
+  `create trigger ledger_spending_new after insert on ledger when new.state = 'spent' begin
+    ${spend(spent('new'))}; end`,
+  `create trigger ledger_spending_change after update on ledger begin
+    ${spend(`${spent('new')} - ${spent('old')}`)}; end`,
+  `create trigger ledger_spending_gone after delete on ledger when old.state = 'spent' begin
+    ${spend(`-${spent('old')}`)}; end`,
+];
