@@ -9,6 +9,7 @@ import { sql } from 'kysely';
 import { sha256 } from '../src/base/hash.ts';
 import { createLog } from '../src/commands/context.ts';
 import { readConfig } from '../src/config.ts';
+import { hasOpenWork } from '../src/coordinator/open-work.ts';
 import { Coordinator } from '../src/coordinator.ts';
 import { type Db, openDatabase } from '../src/store/database.ts';
 
@@ -56,6 +57,11 @@ async function measure(): Promise<void> {
     status: () => coordinator.status(),
     'newest experiments': () => coordinator.listExperiments(20),
   };
+  const lookedMs = performance.now();
+  await hasOpenWork(dataDir, 'first');
+  process.stdout.write(
+    `looked for open work, as every start does, in ${(performance.now() - lookedMs).toFixed(0)} ms\n`,
+  );
   const openedMs = performance.now();
   await coordinator.services();
   process.stdout.write(`opened in ${(performance.now() - openedMs).toFixed(0)} ms\n`);
