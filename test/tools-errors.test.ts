@@ -7,6 +7,7 @@ import { readPayerKey, StockPayer } from './localnet-client.ts';
 
 const [CHEAP, SLOW, PLAIN, DEAR] = [0, 1, 2, 3];
 const Total = z.looseObject({ total: z.number() });
+const Found = z.looseObject({ workers: z.array(z.looseObject({ worker_id: z.string().optional() })) });
 
 let lab: Lab;
 /** A server that most refusals are asked of: it never pays anything. */
@@ -334,6 +335,26 @@ describe('arguments that cannot be used', () => {
     expect(refused.code).toBe(code);
     expect(refused.text).toMatch(pattern);
     expect((await host.status()).recent).toEqual([]);
+  });
+
+  it('are refused: a worker that the operator never wants, by address, id and preference', async () => {
+    const { workerEndpoint, agentId } = lab.worker(0);
+    const strict = await lab.connect({ env: { AUTORESEARCH_BLOCKED_WORKERS: workerEndpoint } });
+    const { workers } = await strict.ok(Found, 'discover_workers', { include_unreachable: true });
+    const id = workers.map(({ worker_id }) => worker_id).find((name) => name?.endsWith(`:${agentId}`));
+    await lab.withoutPayment(strict, async () => {
+      for (const [tool, args] of [
+        ['submit_experiment', { train_py: script, worker: workerEndpoint }],
+        ['submit_experiment', { train_py: script, worker: id }],
+        ['probe_worker', { worker: workerEndpoint }],
+        ['run_loop', { action: 'start', train_py: script, prefer: workerEndpoint }],
+      ] as const) {
+        const { code, text } = await strict.refuse(tool, args);
+        expect(code).toBe('blocked_worker');
+        expect(text).toContain('AUTORESEARCH_BLOCKED_WORKERS');
+      }
+    });
+    expect((await strict.status()).recent).toEqual([]);
   });
 
   it('are refused: a file outside the working directory, also through links', async () => {

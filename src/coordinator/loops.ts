@@ -27,6 +27,7 @@ import { findRunning, type Insistence, listSimilar, passGate } from './gate.ts';
 import type { Services } from './services.ts';
 import { readLeftToday } from './status.ts';
 import { loadBase, resolveVariant } from './variant-input.ts';
+import { assertWanted } from './workers.ts';
 
 export interface Proposal extends Insistence {
   readonly base?: string | undefined;
@@ -82,7 +83,7 @@ export async function startLoop(services: Services, input: StartLoopInput): Prom
     budgetAtomic: wantedAtomic < leftAtomic ? wantedAtomic : leftAtomic,
     maxPriceAtomic: askedAtomic < config.maxPriceAtomic ? askedAtomic : config.maxPriceAtomic,
     parallel: input.parallel,
-    prefer: input.prefer === undefined ? null : readPreferred(input.prefer),
+    prefer: input.prefer === undefined ? null : readPreferred(services, input.prefer),
     agent: input.agent ?? null,
     mode: input.mode ?? 'agent',
     auditShare: input.audit_share ?? DEFAULT_AUDIT_SHARE,
@@ -109,9 +110,12 @@ async function findSameLoop(db: Trx, variant: Variant, settings: LoopSettings): 
   return undefined;
 }
 
-function readPreferred(text: string): string {
+function readPreferred(services: Services, text: string): string {
   const endpoint = normalizeEndpoint(text);
-  if (endpoint !== null) return endpoint;
+  if (endpoint !== null) {
+    assertWanted(services, endpoint);
+    return endpoint;
+  }
   throw new InputError(
     'bad_endpoint',
     `${JSON.stringify(text.slice(0, 200))} is not the address of a worker.`,

@@ -6,6 +6,7 @@ import { loadOutlook } from '../campaign/patience.ts';
 import { ruleOn } from '../campaign/ruling.ts';
 import { loadStandings } from '../campaign/standing.ts';
 import { chooseWorker } from '../campaign/worker-choice.ts';
+import { isBlockedByOperator } from '../discovery/experiment-url.ts';
 import type { DriverPorts, Patience, WorkerPick } from '../experiment/drive.ts';
 import type { Experiment } from '../experiment/experiment.ts';
 import { loadTakenWorkers } from '../experiment/leases.ts';
@@ -49,6 +50,8 @@ async function pickWorker(services: Services, experiment: Experiment): Promise<W
   const ran = isRepeat ? runs.filter(({ variantHash }) => variantHash === experiment.variantHash) : [];
   // Scores too close to call are asked for where the champion ran.
   const champions = experiment.role === 'retest' ? champion?.evidence[0]?.endpoint : undefined;
+  const preferred = champions ?? loop?.settings.prefer ?? null;
+  const isWanted = preferred !== null && !isBlockedByOperator(preferred, services.config.blockedWorkers);
   return chooseWorker(experiment, {
     nowMs: clock.nowMs(),
     workers: found.workers,
@@ -59,7 +62,7 @@ async function pickWorker(services: Services, experiment: Experiment): Promise<W
     tiers: new Map(runs.map(({ endpoint, tier }) => [endpoint, tier])),
     wantedTier: champion?.evidence[0]?.tier ?? null,
     parties: ran.map(({ endpoint, payTo }) => ({ endpoint, payTo, owner: owners.get(endpoint) ?? null })),
-    preferred: champions ?? loop?.settings.prefer ?? null,
+    preferred: isWanted ? preferred : null,
     outlook: await loadOutlook(db, usual, clock.nowMs()),
     fetchPrices: (endpoints) => prices.fetch(endpoints, PRICE_DEADLINE_MS),
   });

@@ -3,6 +3,7 @@ import { InputError, NotFoundError } from '../base/errors.ts';
 import { type AtomicUsdc, parseUsd } from '../base/money.ts';
 import { loadOwnRecords, loadTrackRecords } from '../campaign/own-record.ts';
 import type { Price } from '../campaign/prices.ts';
+import { isBlockedByOperator } from '../discovery/experiment-url.ts';
 import type { Worker } from '../discovery/worker.ts';
 import { buildRows, type ResponseFormat } from './columns.ts';
 import { parseCursor } from './cursor.ts';
@@ -143,6 +144,7 @@ export async function resolveWorker(services: Services, worker: string): Promise
         `${JSON.stringify(worker.slice(0, 200))} is not the address of a worker.`,
         'Give a full address such as https://host/services/autoresearch-worker.',
       );
+    assertWanted(services, endpoint);
     const found = await services.discovery.discover({ limit: MAX_WORKERS });
     const known = found.workers.find((candidate) => candidate.workerEndpoint === endpoint);
     return { endpoint, workerId: known?.workerId ?? null, known: known ?? null };
@@ -151,6 +153,22 @@ export async function resolveWorker(services: Services, worker: string): Promise
   const known = found.workers.find(
     ({ workerId, identities }) => workerId === worker || identities.some((entry) => entry.workerId === worker),
   );
-  if (known?.workerEndpoint) return { endpoint: known.workerEndpoint, workerId: known.workerId, known };
+  if (known?.workerEndpoint) {
+    assertWanted(services, known.workerEndpoint);
+    return { endpoint: known.workerEndpoint, workerId: known.workerId, known };
+  }
   throw new NotFoundError('worker', worker, 'Give an endpoint (https://…) or a worker_id from discover_workers.');
+}
+
+/**
+ * The operator's word stands above that of whoever calls.
+ * @throws InputError `blocked_worker`
+ */
+export function assertWanted({ config }: Pick<Services, 'config'>, endpoint: string): void {
+  if (!isBlockedByOperator(endpoint, config.blockedWorkers)) return;
+  throw new InputError(
+    'blocked_worker',
+    `${JSON.stringify(endpoint.slice(0, 200))} is one of the workers that the operator never wants (AUTORESEARCH_BLOCKED_WORKERS). Nothing was submitted or paid.`,
+    'Name another worker, or let "auto" choose one.',
+  );
 }
