@@ -57,7 +57,11 @@ it("holds variants against an operator's own task, by rule and line, before anyt
   const wider = await host.run({ base: base.experiment_id, edits: edits('WIDTH = 8', 'WIDTH = 9') });
   expect(wider).toMatchObject({ state: 'published', val_bpb: 2.81 });
   const much = await host.run({ base: base.experiment_id, edits: edits('WIDTH = 8', 'WIDTH = 99') });
-  expect(much).toMatchObject({ verdict: 'INVALID', summary: expect.stringContaining('range 2 to 3') });
+  expect(much).toMatchObject({
+    verdict: 'INVALID',
+    summary: expect.stringContaining('range 2 to 3'),
+    next_step: expect.stringMatching(/^Try another idea/),
+  });
 
   // Whoever works on the lineage keeps its rules, also where the folder is not known.
   const other = await lab.connect({ dataDir: host.dataDir });

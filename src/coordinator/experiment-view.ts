@@ -1,6 +1,6 @@
 import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
-import type { Experiment } from '../experiment/experiment.ts';
+import type { Experiment, Verdict } from '../experiment/experiment.ts';
 import type { ExperimentState, Settlement } from '../experiment/states.ts';
 import { loadWarnings } from '../experiment/variant-form.ts';
 import type { Db } from '../store/database.ts';
@@ -139,12 +139,15 @@ const MONEY_WORDS: Readonly<Record<Settlement, string | undefined>> = {
   unknown: 'Whether it was paid is not known; its price stays reserved until the chain tells.',
 };
 
+/** Verdicts after which a variant is worth building on. */
+const GAINS: readonly Verdict[] = ['BASELINE', 'KEEP', 'KEEP-SIMPLER'];
+
 function nextStep({ state, experimentId, reason, judgement }: Experiment): string {
   if (reason?.nextStep !== undefined && state !== 'published') return reason.nextStep;
   switch (state) {
     case 'published':
     case 'judged':
-      return judgement?.verdict === 'DISCARD' || judgement?.verdict === 'RETEST'
+      return judgement && !GAINS.includes(judgement.verdict)
         ? 'Try another idea from the champion; get_leaderboard shows where it stands.'
         : `Build on it: submit_experiment with base "${experimentId}" and edits, or see get_leaderboard.`;
     case 'refused':
