@@ -70,9 +70,10 @@ const showScore = (valBpb: number | undefined) => valBpb?.toFixed(6) ?? '-';
 
 const TABLES: Readonly<Record<Scope, ScopeTable>> = {
   variants: {
-    head: ['VAL_BPB', 'VERDICT', 'EXPERIMENT', 'WORKER', 'DESCRIPTION'],
+    head: ['VAL_BPB', 'RUNS', 'VERDICT', 'EXPERIMENT', 'WORKER', 'DESCRIPTION'],
     cells: (row) => [
       showScore(row.val_bpb),
+      String(row.runs ?? 1),
       row.verdict ?? '-',
       row.experiment_id ?? '-',
       row.worker_endpoint ?? '-',

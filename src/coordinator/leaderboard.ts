@@ -121,9 +121,10 @@ function listTierBests(runs: readonly ScoredRun[]) {
 }
 
 const VARIANT_TABLE: Table<VariantStanding, Standing> = {
-  base: ({ rank, valBpb, verdict, experimentId }) => ({
+  base: ({ rank, valBpb, runs, verdict, experimentId }) => ({
     rank,
     val_bpb: valBpb,
+    runs,
     experiment_id: experimentId,
     ...(verdict === null ? {} : { verdict }),
   }),

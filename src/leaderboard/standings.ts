@@ -3,8 +3,11 @@ import type { Db } from '../store/database.ts';
 /** One row of the ranking of variants. */
 export interface VariantStanding {
   readonly rank: number;
+  /** The first of its runs; what follows but the score is of this one. */
   readonly experimentId: string;
+  /** Mean of its runs. */
   readonly valBpb: number;
+  readonly runs: number;
   readonly verdict: string | null;
   readonly description: string;
   readonly workerEndpoint: string | null;
@@ -19,8 +22,8 @@ export interface VariantStanding {
 export const VERDICTS_THAT_COUNT = ['BASELINE', 'KEEP', 'KEEP-SIMPLER', 'RETEST', 'DISCARD'];
 
 /**
- * Ranks the scores that count, lowest first. Only results of runs that we sent and whose hash, status and range were
- * checked are among them.
+ * Ranks variants by the mean of their scores that count, lowest first; on another tier a variant has a place of its own.
+ * Only results of runs that we sent and whose hash, status and range were checked are among them.
  * @param offset how many rows to skip
  */
 export async function loadVariantStandings(
@@ -28,48 +31,50 @@ export async function loadVariantStandings(
   limit: number,
   offset: number,
 ): Promise<{ rows: VariantStanding[]; total: number }> {
-  const scored = db
-    .selectFrom('experiments')
-    .where('val_bpb', 'is not', null)
-    .where('verdict', 'in', VERDICTS_THAT_COUNT);
-  // Only runs of a worker have a score, and the database counts them itself.
   const { total } = await db
-    .selectFrom('worker_tallies')
-    .select((eb) => eb.fn.coalesce(eb.fn.sum<number>('scored'), eb.lit(0)).as('total'))
+    .selectFrom('variant_scores')
+    .select((eb) => eb.fn.countAll<number>().as('total'))
     .executeTakeFirstOrThrow();
-  const rows = await scored
+  const rows = await db
+    .selectFrom((eb) =>
+      eb
+        .selectFrom('variant_scores')
+        .selectAll()
+        .orderBy('mean')
+        .orderBy('created_at')
+        .limit(limit)
+        .offset(offset)
+        .as('score'),
+    )
+    .innerJoin('experiments', 'experiments.experiment_id', 'score.experiment_id')
     .leftJoin('attempts', (join) =>
       join
         .onRef('attempts.experiment_id', '=', 'experiments.experiment_id')
         .onRef('attempts.attempt', '=', 'experiments.attempt'),
     )
     .select([
-      'experiments.experiment_id',
-      'experiments.val_bpb',
+      'score.experiment_id',
+      'score.mean',
+      'score.runs',
+      'score.created_at',
       'experiments.verdict',
       'experiments.description',
       'experiments.worker_endpoint',
       'experiments.train_hash',
       'experiments.root_hash',
-      'experiments.created_at',
       'attempts.value',
       'attempts.payment_tx',
     ])
-    .orderBy('experiments.val_bpb')
-    .orderBy('experiments.created_at')
-    .limit(limit)
-    .offset(offset)
+    .orderBy('score.mean')
+    .orderBy('score.created_at')
     .execute();
-  return {
-    total,
-    rows: rows.flatMap((row, index) =>
-      row.val_bpb === null ? [] : [toStanding(row, row.val_bpb, offset + index + 1)],
-    ),
-  };
+  return { total, rows: rows.map((row, index) => toStanding(row, offset + index + 1)) };
 }
 
 interface Row {
   readonly experiment_id: string;
+  readonly mean: number;
+  readonly runs: number;
   readonly verdict: string | null;
   readonly description: string;
   readonly worker_endpoint: string | null;
@@ -80,11 +85,12 @@ interface Row {
   readonly payment_tx: string | null;
 }
 
-function toStanding(row: Row, valBpb: number, rank: number): VariantStanding {
+function toStanding(row: Row, rank: number): VariantStanding {
   return {
     rank,
     experimentId: row.experiment_id,
-    valBpb,
+    valBpb: row.runs === 1 ? row.mean : Math.round(row.mean * 1e6) / 1e6,
+    runs: row.runs,
     verdict: row.verdict,
     description: row.description,
     workerEndpoint: row.worker_endpoint,

@@ -1,5 +1,5 @@
 import { type Kysely, type Migration, type MigrationProvider, sql } from 'kysely';
-import { SPENDING, TALLIES } from './tallies.ts';
+import { SPENDING, TALLIES, VARIANT_SCORES } from './tallies.ts';
 
 /** Every change of the schema is a new entry; the text of a published one is never touched. */
 const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
@@ -159,6 +159,8 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
   ],
   // Sums of the ledger that cost the same however long it is.
   '0012-spending': SPENDING,
+  // The ranking of variants, each once.
+  '0013-variant-scores': VARIANT_SCORES,
 };
 
 export const migrationProvider: MigrationProvider = {

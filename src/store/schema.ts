@@ -19,6 +19,7 @@ export interface Schema {
   slots: SlotsTable;
   worker_tallies: WorkerTalliesTable;
   agent_tallies: AgentTalliesTable;
+  variant_scores: VariantScoresTable;
   registry_scans: RegistryScansTable;
   registry_agents: RegistryAgentsTable;
   feedbacks: FeedbacksTable;
@@ -235,6 +236,19 @@ interface WorkerTalliesTable {
   spent: number;
   /** When its last run ended, Unix milliseconds; 0: never. */
   seen_at: number;
+}
+
+/** Kept by triggers. */
+interface VariantScoresTable {
+  variant_hash: string;
+  tier: string;
+  /** Runs whose score counts. */
+  runs: number;
+  /** Mean of their scores. */
+  mean: number;
+  /** The first of them. */
+  experiment_id: string;
+  created_at: number;
 }
 
 /** Kept by triggers. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { openStore, seedExperiments } from '../../test/store-seed.ts';
+import { groupBy } from '../campaign/evidence.ts';
 import { loadAgentStandings } from '../leaderboard/agents.ts';
 import { loadVariantStandings, loadWorkerStandings, VERDICTS_THAT_COUNT } from '../leaderboard/standings.ts';
 
@@ -16,10 +17,11 @@ const change = fc.record({
   state: fc.constantFrom(...STATES),
   verdict: fc.constantFrom(...VERDICTS),
   val_bpb: fc.constantFrom(null, 0.9, 1.1),
+  evidence: fc.constantFrom(null, '{"tier":"small"}'),
   paid: fc.constantFrom('signed', 'settled', 'claimed', 'released'),
 });
 
-it('counts per worker and per agent as a recount does, whatever changes in whatever order', async () => {
+it('counts per worker, agent and variant as a recount does, whatever changes in whatever order', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(change, { maxLength: 30 }), async (changes) => {
       const db = await openStore();
@@ -27,7 +29,7 @@ it('counts per worker and per agent as a recount does, whatever changes in whate
       for (const [index, experiment_id] of ids.entries())
         await db
           .updateTable('experiments')
-          .set({ agent: AGENTS[index % AGENTS.length] ?? null })
+          .set({ agent: AGENTS[index % AGENTS.length] ?? null, variant_hash: `sha256:${index % 2}` })
           .where('experiment_id', '=', experiment_id)
           .execute();
       for (const { index, paid, ...columns } of changes) {
@@ -90,7 +92,22 @@ it('counts per worker and per agent as a recount does, whatever changes in whate
           bestValBpb: counting.length === 0 ? null : Math.min(...counting.map(({ val_bpb }) => val_bpb ?? 0)),
         });
       }
-      expect((await loadVariantStandings(db, 10, 0)).total).toBe(scored.length);
+      const counting = rows.filter(
+        ({ verdict, val_bpb }) => val_bpb !== null && VERDICTS_THAT_COUNT.includes(verdict ?? ''),
+      );
+      const tierOf = ({ evidence }: { evidence: string | null }) =>
+        evidence === null ? 'any' : String(JSON.parse(evidence).tier);
+      const variants = groupBy(counting, (row) => `${row.variant_hash} ${tierOf(row)}`).map((runs) => ({
+        runs: runs.length,
+        mean: (runs.reduce((sum, { val_bpb }) => sum + (val_bpb ?? 0), 0) / runs.length).toFixed(6),
+      }));
+      const ranking = await loadVariantStandings(db, 10, 0);
+      const shown = ranking.rows.map((row) => ({ runs: row.runs, mean: row.valBpb.toFixed(6) }));
+      const inOrder = (a: { mean: string; runs: number }, b: { mean: string; runs: number }) =>
+        Number(a.mean) - Number(b.mean) || a.runs - b.runs;
+      expect(shown.toSorted(inOrder)).toEqual(variants.toSorted(inOrder));
+      expect(shown.map(({ mean }) => mean)).toEqual(shown.map(({ mean }) => mean).toSorted());
+      expect(ranking.total).toBe(variants.length);
     }),
     { numRuns: 15 },
   );

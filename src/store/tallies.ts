@@ -88,3 +88,24 @@ export const SPENDING: readonly string[] = [
   `create trigger ledger_spending_gone after delete on ledger when old.state = 'spent' begin
     ${spend(`-${spent('old')}`)}; end`,
 ];
+
+const TIER = `case when json_valid(evidence) then coalesce(evidence ->> '$.tier', 'any') else 'any' end`;
+const scoreVariants = (which: string) => `insert into variant_scores
+    select variant_hash, ${TIER} as tier, count(*), avg(val_bpb), experiment_id, min(created_at)
+    from experiments where val_bpb is not null and verdict in ${COUNTING} and ${which} group by variant_hash, tier`;
+const rescore = `delete from variant_scores where variant_hash = new.variant_hash;
+    ${scoreVariants('variant_hash = new.variant_hash')}`;
+
+/** What each program scored on each tier over all its runs that count, and the first of these; kept with every change. */
+export const VARIANT_SCORES: readonly string[] = [
+  `create table variant_scores (
+    variant_hash text not null, tier text not null, runs integer not null, mean real not null,
+    experiment_id text not null, created_at integer not null, primary key (variant_hash, tier)) strict, without rowid`,
+  `create index variant_scores_by_rank on variant_scores (mean, created_at)`,
+  scoreVariants('true'),
+  `create trigger experiments_score_new after insert on experiments when new.val_bpb is not null begin
+    ${rescore}; end`,
+  `create trigger experiments_score_change after update of val_bpb, verdict, evidence on experiments
+    when new.val_bpb is not null or old.val_bpb is not null begin
+    ${rescore}; end`,
+];
