@@ -11,6 +11,8 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { parseAbiItem } from 'viem';
 import * as z from 'zod';
+import { atomicUsdc, formatUsd } from '../src/base/money.ts';
+import { sleep } from '../src/base/time.ts';
 import { createLocalClient } from '../src/localnet/chain.ts';
 import { type Localnet, startLocalnet } from '../src/localnet/localnet.ts';
 
@@ -32,7 +34,6 @@ const Loop = z.looseObject({
   extra_runs: z.number(),
   best: z.object({ experiment_id: z.string(), val_bpb: z.number(), verified: z.boolean() }).optional(),
   baseline_val_bpb: z.number().optional(),
-  spent_usdc: z.string(),
   results: z.array(
     z.looseObject({ description: z.string(), val_bpb: z.number().optional(), verdict: z.string().optional() }),
   ),
@@ -72,7 +73,12 @@ async function play(client: Client): Promise<{ loop: Loop; status: z.infer<typeo
   const deadlineMs = performance.now() + GUARD_MS;
   while (loop.state === 'running' && performance.now() < deadlineMs)
     loop = await call(Loop, 'run_loop', { action: 'status', loop_id: loop.loop_id, wait_seconds: 30 });
-  return { loop, status: await call(Status, 'get_status', {}) };
+  // A payment may settle after the result that it bought.
+  for (;;) {
+    const status = await call(Status, 'get_status', {});
+    if (status.reserved_atomic === '0' || performance.now() > deadlineMs) return { loop, status };
+    await sleep(200);
+  }
 }
 
 const dataDir = mkdtempSync(join(tmpdir(), 'autoresearch-bench-'));
@@ -80,7 +86,13 @@ const network = await startLocalnet({ workers: WORKERS });
 const transport = new StdioClientTransport({
   command: process.execPath,
   args: [fileURLToPath(new URL('../dist/cli.js', import.meta.url))],
-  env: { ...network.env, PATH: process.env.PATH ?? '', DATA_DIR: dataDir, AUTORESEARCH_RUNNER_IDLE: '1' },
+  env: {
+    ...network.env,
+    PATH: process.env.PATH ?? '',
+    DATA_DIR: dataDir,
+    AUTORESEARCH_RUNNER_IDLE: '1',
+    LOG_LEVEL: 'error',
+  },
   stderr: 'inherit',
 });
 const client = new Client({ name: 'bench', version: '1' });
@@ -98,7 +110,7 @@ try {
   process.stdout.write(
     `${loop.state} after ${loop.rounds_done} rounds and ${loop.extra_runs} extra runs in ${seconds.toFixed(1)} s
 ${baseline} → ${best?.val_bpb} (${((best?.val_bpb ?? Number.NaN) / baseline).toFixed(4)}), ${best?.verified ? 'confirmed' : 'not confirmed'}; goal ${goal.toFixed(4)}
-${loop.spent_usdc} USDC spent, ${payments.length} payments of ${paid} atomic USDC on the chain\n`,
+${formatUsd(atomicUsdc(BigInt(status.spent_atomic)))} USDC spent, ${payments.length} payments on the chain\n`,
   );
   const isReached = best !== undefined && best.val_bpb <= goal && loop.state === 'finished';
   const isPaidRight = BigInt(status.spent_atomic) === paid && status.reserved_atomic === '0';
