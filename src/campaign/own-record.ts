@@ -2,6 +2,7 @@ import { type AtomicUsdc, atomicUsdc } from '../base/money.ts';
 import { VERDICTS_THAT_COUNT } from '../leaderboard/standings.ts';
 import type { AttemptState } from '../payment/attempt.ts';
 import type { Db } from '../store/database.ts';
+import { groupBy, mean } from './evidence.ts';
 
 /** What we saw of a worker ourselves, over all experiments of this store. */
 export interface OwnRecord {
@@ -101,6 +102,8 @@ export interface UsualRun {
   readonly seconds: number;
   /** What it asked for the newest of them. */
   readonly priceAtomic: AtomicUsdc;
+  /** Whether it took the newest as a job (HTTP 202): a result that is fetched is lost less easily than one held open. */
+  readonly isJob: boolean;
 }
 
 /** Loads what a run usually takes by worker endpoint, from our newest scored runs; others are missing. */
@@ -117,23 +120,39 @@ export async function loadUsualRuns(db: Db): Promise<Map<string, UsualRun>> {
         .onRef('replies.experiment_id', '=', 'experiments.experiment_id')
         .onRef('replies.attempt', '=', 'experiments.attempt'),
     )
-    .select(['experiments.worker_endpoint', 'attempts.value', 'attempts.first_sent_at', 'replies.received_at'])
+    .select((eb) => [
+      'experiments.worker_endpoint',
+      'attempts.value',
+      'attempts.first_sent_at',
+      'replies.received_at',
+      eb
+        .exists(
+          eb
+            .selectFrom('replies as taken')
+            .select('taken.reply')
+            .whereRef('taken.experiment_id', '=', 'replies.experiment_id')
+            .whereRef('taken.attempt', '=', 'replies.attempt')
+            .where('taken.status', '=', 202),
+        )
+        .as('is_job'),
+    ])
     .where('experiments.verdict', 'in', VERDICTS_THAT_COUNT)
     .where('replies.status', '=', 200)
     .orderBy('replies.reply', 'desc')
     .limit(NEWEST_OF_ALL)
     .execute();
-  const sums = new Map<string, { total: number; count: number; newest: number }>();
-  for (const { worker_endpoint: endpoint, value, first_sent_at: sentAt, received_at: receivedAt } of rows) {
-    if (endpoint === null || sentAt === null) continue;
-    const { total, count, newest } = sums.get(endpoint) ?? { total: 0, count: 0, newest: value };
-    sums.set(endpoint, { total: total + receivedAt - sentAt, count: count + 1, newest });
-  }
+  const runs = rows.flatMap(({ worker_endpoint: endpoint, first_sent_at: sentAt, received_at, value, is_job }) =>
+    endpoint === null || sentAt === null
+      ? []
+      : [{ endpoint, tookMs: received_at - sentAt, value, isJob: Boolean(is_job) }],
+  );
   return new Map(
-    [...sums].map(([endpoint, { total, count, newest }]) => [
-      endpoint,
-      { seconds: Math.round(total / count / 100) / 10, priceAtomic: atomicUsdc(newest) },
-    ]),
+    groupBy(runs, ({ endpoint }) => endpoint).flatMap((own) => {
+      const [newest] = own;
+      if (!newest) return [];
+      const seconds = Math.round(mean(own.map(({ tookMs }) => tookMs)) / 100) / 10;
+      return [[newest.endpoint, { seconds, priceAtomic: atomicUsdc(newest.value), isJob: newest.isJob }] as const];
+    }),
   );
 }
 

@@ -91,8 +91,8 @@ it('is told from the store when busy workers end and how much waits', async () =
     })
     .execute();
   const usual = new Map([
-    ['busy', { seconds: 5, priceAtomic: PRICE }],
-    ['free', { seconds: 7, priceAtomic: PRICE }],
+    ['busy', { seconds: 5, priceAtomic: PRICE, isJob: false }],
+    ['free', { seconds: 7, priceAtomic: PRICE, isJob: true }],
   ]);
   expect(await loadOutlook(db, usual, 2_000)).toEqual({
     waiting: others.length,

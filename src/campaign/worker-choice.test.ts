@@ -113,6 +113,7 @@ const OWNER = '0x00000000000000000000000000000000000000aa';
 describe('the worker that is chosen', () => {
   const cases: readonly (readonly [string, readonly Scene[], Partial<ChoiceFacts>, string])[] = [
     ['is the cheapest of equals', [{ endpoint: A, price: 20_000 }, { endpoint: B }], {}, B],
+    ['takes runs as jobs, among equals', [{ endpoint: A }, { endpoint: B }], { jobTakers: new Set([B]) }, B],
     ['is the same one each time among equals', [{ endpoint: B }, { endpoint: A }], {}, A],
     [
       'is a dearer one whose results come',
@@ -359,6 +360,30 @@ function mayRun(scene: Scene, parties: readonly Party[]): boolean {
     )
   );
 }
+
+it('is waited for when it is busy and would still end first, but not for ever', async () => {
+  const scenes: readonly Scene[] = [
+    { endpoint: A, seconds: 600 },
+    { endpoint: B, seconds: 300, isTaken: true },
+  ];
+  const pace = (minutes: number, freeInMinutes: number) => ({
+    runMs: minutes * 60_000,
+    freeAtMs: NOW + freeInMinutes * 60_000,
+    priceAtomic: atomicUsdc(10_000),
+  });
+  const outlook = (waiting: number) => ({
+    waiting,
+    paces: new Map([
+      [A, pace(10, 0)],
+      [B, pace(5, 2)],
+    ]),
+  });
+  expect(await choose(scenes, { outlook: outlook(1) })).toEqual({ kind: 'wait' });
+  expect(await choose(scenes, { outlook: outlook(2) })).toMatchObject({ kind: 'worker', endpoint: A });
+  expect(await choose(scenes, { outlook: outlook(1), preferred: A })).toMatchObject({ kind: 'worker', endpoint: A });
+  const later = { nowMs: NOW + 6 * 60_000 };
+  expect(await choose(scenes, { outlook: outlook(1), ...later })).toMatchObject({ kind: 'worker', endpoint: A });
+});
 
 it('is never taken, quarantined, over the price or of the party that ran it, and is found where there is one', async () => {
   const scenes = fc.uniqueArray(arbitraryScene, { selector: ({ endpoint }) => endpoint, minLength: 2, maxLength: 6 });

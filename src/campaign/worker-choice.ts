@@ -29,6 +29,8 @@ export interface ChoiceFacts {
   readonly parties: readonly Party[];
   /** Endpoint that the caller would like best. */
   readonly preferred: string | null;
+  /** Endpoints that take a run as a job, whose result is fetched; absent: nobody knows. */
+  readonly jobTakers?: ReadonlySet<string>;
   /** Absent: nobody is waited for while another worker is free. */
   readonly outlook?: Outlook;
   readonly fetchPrices: (endpoints: readonly string[]) => Promise<ReadonlyMap<string, Price>>;
@@ -178,10 +180,13 @@ function priceCandidate(
   const price = prices.get(endpoint);
   if (price?.kind !== 'priced' || !isOther({ endpoint, owner, payTo: price.payTo }, facts)) return [];
   const goodShare = reliability(facts.records.get(endpoint)) * standingOf(endpoint, facts).trust;
-  const expectedAtomic = (Number(price.priceAtomic) / goodShare) * weighDuration(endpoint, facts.durations);
+  const weight = weighDuration(endpoint, facts.durations) * (facts.jobTakers?.has(endpoint) ? JOB_WEIGHT : 1);
+  const expectedAtomic = (Number(price.priceAtomic) / goodShare) * weight;
   return [{ ...candidate, priceAtomic: price.priceAtomic, expectedAtomic }];
 }
 
+/** A connection that has to stay open for a whole run is cut now and then; a job's result can be fetched again. */
+const JOB_WEIGHT = 0.95;
 /** Slower than the fastest by this factor and more counts alike. */
 const MAX_SLOWNESS = 4;
 /** What quoting, paying and judging take besides the run, seconds: among short runs speed is worth nothing. */

@@ -63,6 +63,7 @@ async function pickWorker(services: Services, experiment: Experiment): Promise<W
     wantedTier: champion?.evidence[0]?.tier ?? null,
     parties: ran.map(({ endpoint, payTo }) => ({ endpoint, payTo, owner: owners.get(endpoint) ?? null })),
     preferred: isWanted ? preferred : null,
+    jobTakers: new Set([...usual].flatMap(([endpoint, { isJob }]) => (isJob ? [endpoint] : []))),
     outlook: await loadOutlook(db, usual, clock.nowMs()),
     fetchPrices: (endpoints) => prices.fetch(endpoints, PRICE_DEADLINE_MS),
   });
