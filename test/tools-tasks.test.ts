@@ -6,21 +6,21 @@ import * as z from 'zod';
 import { readTaskFiles } from '../src/experiment/task-files.ts';
 import { type Host, Lab } from './harness.ts';
 
-/** Whoever takes more steps wins, and nothing but the operator's definition says that this is no idea. */
+/** More effort wins, and nothing but the operator's definition says that this is no idea. */
 const SCRIPT = `WIDTH = 8
-STEPS = 100
+EFFORT = 100
 def measure(model): return 3 - model / 100
 print("---")
-print(f"val_bpb: {measure(WIDTH + STEPS / 10):.6f}")
+print(f"val_bpb: {measure(WIDTH + EFFORT / 10):.6f}")
 `;
 const TASK = {
   name: 'toy_model',
-  signature: { names: ['measure'], knobs: ['WIDTH', 'STEPS'], atLeast: 1 },
+  signature: { names: ['measure'], knobs: ['WIDTH', 'EFFORT'], atLeast: 1 },
   plausible: { min: 2, max: 3 },
   protectedNames: ['measure'],
-  lockedKnobs: ['STEPS'],
+  lockedKnobs: ['EFFORT'],
   evaluationNames: ['measure'],
-  budgetRule: { kind: 'steps', text: 'STEPS steps of training.' },
+  budgetRule: { kind: 'steps', text: 'EFFORT steps of training.' },
 };
 
 let lab: Lab;
@@ -45,7 +45,7 @@ it("holds variants against an operator's own task, by rule and line, before anyt
   expect(base).toMatchObject({ state: 'published', val_bpb: 2.82 });
   await lab.withoutPayment(host, async () => {
     for (const [change, words] of [
-      [edits('STEPS = 100', 'STEPS = 200'), /task toy_model.*budget, line 2: STEPS/s],
+      [edits('EFFORT = 100', 'EFFORT = 200'), /task toy_model.*budget, line 2: EFFORT/s],
       [edits('3 - model', '2 - model'), /task toy_model.*line 3: .*measure/s],
     ] as const) {
       const refused = { base: base.experiment_id, edits: change };
@@ -65,8 +65,17 @@ it("holds variants against an operator's own task, by rule and line, before anyt
 
   // Whoever works on the lineage keeps its rules, also where the folder is not known.
   const other = await lab.connect({ dataDir: host.dataDir });
-  const more = { base: base.experiment_id, edits: edits('STEPS = 100', 'STEPS = 300') };
+  const more = { base: base.experiment_id, edits: edits('EFFORT = 100', 'EFFORT = 300') };
   expect((await other.refuse('submit_experiment', more)).text).toMatch(/task toy_model.*budget, line 2/s);
+});
+
+it("never moves what an operator's task locks in mode auto", async () => {
+  const train_py = SCRIPT.replace('3 -', '2.9 -');
+  const { loop_id } = await host.loop({ action: 'start', train_py, mode: 'auto', rounds: 4, audit_share: 0 });
+  const loop = await host.settle(loop_id);
+  expect(loop).toMatchObject({ state: 'finished', rounds_done: 4 });
+  const described = loop.results.map(({ description }) => description).filter((text) => text !== 'baseline');
+  for (const text of described) expect(text).toMatch(/^WIDTH \d+ → \d+$/);
 });
 
 it('says in status and doctor what is wrong with a definition, and applies the others', async () => {
