@@ -12,7 +12,7 @@ import type { Db } from '../store/database.ts';
 import type { RunResult } from '../worker/result.ts';
 import { drawShare } from './audit-engine.ts';
 import { loadChampion } from './champion.ts';
-import { NO_INDEPENDENT_WORKER } from './extras.ts';
+import { NO_INDEPENDENT_WORKER } from './extra-facts.ts';
 import { createLoop, type LoopSettingsInput, loadLoop, type QueuedProposal, updateLoop } from './loop.ts';
 import { LoopEngine, loadProgress } from './loop-engine.ts';
 import { ruleOn } from './ruling.ts';
@@ -384,6 +384,17 @@ describe('a loop ends', () => {
     expect(await loadLoop(bench.db, bench.loopId)).toMatchObject({ state: 'finished', reason: { code: 'deadline' } });
   });
 
+  it('not while asking again shows that a score too close to call was a gain', async () => {
+    const bench = await Bench.open({ rounds: 100, parallel: 1 });
+    await bench.begin(ALPHA, 2);
+    await bench.propose(...Array.from({ length: 30 }, (_, index) => index + 1));
+    for (let round = 0; round < 19; round += 1) await bench.answer(await bench.take('round'), ALPHA, 2.1 + round / 100);
+    // Noise is 0.0005: 1.4 of it are worth a second look.
+    expect(await bench.answer(await bench.take('round'), ALPHA, 1.999)).toMatchObject({ verdict: 'RETEST' });
+    expect(await bench.answer(await bench.take('retest'), BRAVO, 1.998)).toMatchObject({ verdict: 'KEEP' });
+    expect(await bench.state()).toBe('running');
+  });
+
   it('after 20 rounds that improved nothing', async () => {
     const bench = await Bench.open({ rounds: 100, parallel: 1 });
     await bench.begin(ALPHA, 2);
@@ -406,4 +417,31 @@ it('drafts an extra run once, however often the process dies', async () => {
     await successor.tick();
   }
   expect((await bench.listOpen()).map((run) => run.experimentId)).toEqual([experimentId]);
+});
+
+describe('a worker of another tier', () => {
+  it('is given the champion to run, so that what it says of ideas can be compared with something', async () => {
+    const bench = await Bench.open({ parallel: 1 });
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1);
+    const other = { gpu_memory_gb: 80 };
+    expect(await bench.answer(await bench.take('round'), BRAVO, 1.9, other)).toMatchObject({ verdict: 'RETEST' });
+    const reference = await bench.take('retest');
+    const { baseline } = await loadProgress(bench.db, bench.loopId);
+    expect(reference).toMatchObject({ auditOf: baseline?.experimentId, workerRequest: BRAVO });
+    await bench.answer(reference, BRAVO, 1.89, other);
+    // The idea was no better than the champion there: it is not run a second time.
+    expect(await bench.listOpen()).toEqual([]);
+    await bench.propose(2);
+    expect(await bench.answer(await bench.take('round'), BRAVO, 1.87, other)).toMatchObject({ verdict: 'KEEP' });
+  });
+});
+
+it('has the first run of a long loop repeated by several workers before it looks at ideas', async () => {
+  const bench = await Bench.open({ rounds: 48, auditShare: 0.000001 });
+  await bench.begin(ALPHA, 2);
+  const panel = await bench.listOpen();
+  const { baseline } = await loadProgress(bench.db, bench.loopId);
+  const repeat = ['audit', baseline?.experimentId, baseline?.variantHash];
+  expect(panel.map(({ role, auditOf, variantHash }) => [role, auditOf, variantHash])).toEqual([repeat, repeat, repeat]);
 });

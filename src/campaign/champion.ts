@@ -1,8 +1,9 @@
 import { loadTask } from '../experiment/lineage-task.ts';
 import type { Task } from '../experiment/task-schema.ts';
 import type { Db, Trx } from '../store/database.ts';
-import { decideTitle, estimateFrom, gatherEvidence } from './confirm.ts';
+import { decideTitle, type TitleFacts } from './confirm.ts';
 import { groupBy, loadScoredRuns, mean, type ScoredRun } from './evidence.ts';
+import { estimateFrom, gatherEvidence, onMainTier } from './family.ts';
 import type { Champion } from './judge.ts';
 import { estimateNoise } from './noise.ts';
 import { loadTitles, passTitle, type Title } from './titles.ts';
@@ -38,10 +39,11 @@ export function findChampion(titles: readonly Title[], runs: readonly ScoredRun[
 
 function describeChampion(title: Title, selecting: ScoredRun, runs: readonly ScoredRun[], task: Task): Champion {
   const evidence = estimateFrom(gatherEvidence(selecting, runs, task));
+  const own = onMainTier(evidence);
   return {
     experimentId: title.experimentId,
-    valBpb: mean(evidence.map(({ valBpb }) => valBpb)),
-    runs: evidence.length,
+    valBpb: mean(own.map(({ valBpb }) => valBpb)),
+    runs: own.length,
     sourceLines: selecting.lines,
     verified: title.verified,
     trainHash: selecting.trainHash,
@@ -56,20 +58,20 @@ const MAX_CHANGES = 4;
 
 /**
  * Brings the title of a scope up to date with its runs, in the transaction that changed them.
- * @param unconfirmable runs whose variant nobody else can confirm
+ * @param alone runs for whose confirmation nobody else was found
  */
 export async function settleTitle(
   trx: Trx,
   place: { readonly loopId: string | null; readonly rootHash: string },
   task: Task,
-  unconfirmable: ReadonlySet<string>,
+  alone: Pick<TitleFacts, 'unconfirmable' | 'refused'>,
   nowMs: number,
 ): Promise<void> {
   const scope = place.loopId ?? place.rootHash;
   const runs = await loadScoredRuns(trx, { rootHash: place.rootHash, scope });
   for (let changes = 0; changes < MAX_CHANGES; changes += 1) {
     const titles = await loadTitles(trx, { scope });
-    const change = decideTitle({ task, loopId: place.loopId, runs, titles, unconfirmable });
+    const change = decideTitle({ task, loopId: place.loopId, runs, titles, ...alone });
     if (!change) return;
     if (!(await passTitle(trx, { scope, rootHash: place.rootHash }, titles.at(-1)?.seq ?? 0, change, nowMs))) return;
   }

@@ -1,5 +1,5 @@
 import { groupBy, mean } from './evidence.ts';
-import type { NoisePrior } from './noise.ts';
+import type { Noise, NoisePrior } from './noise.ts';
 
 /** A score and the seed that it was drawn with; null where there is none. */
 export interface Score {
@@ -24,38 +24,47 @@ const MIN_PAIRS = 2;
 /**
  * Compares a candidate with the champion (field.md section 4, rule 2): seed by seed where they share seeds, since what
  * luck both had falls away; else their means.
- * @param sigma noise of one run between variants  @param prior of the task, for the differences of pairs
+ * @param noise of one run  @param prior of the task: what its noise is worth beside the differences of pairs
  */
 export function compareScores(
   candidate: readonly Score[],
   champion: readonly Score[],
-  sigma: number,
+  noise: Pick<Noise, 'repeat' | 'variant'>,
   prior: NoisePrior,
 ): Comparison {
   const differences = pairBySeed(candidate, champion);
-  if (differences.length >= MIN_PAIRS) {
+  const [own, other] = [averageSeeds(candidate), averageSeeds(champion)];
+  // Seeds that only the candidate ran would be thrown away.
+  if (differences.length >= MIN_PAIRS && differences.length === own.size) {
     const delta = mean(differences);
     // A difference has twice the variance of one run.
-    const squares = differences.reduce((sum, value) => sum + (value - delta) ** 2, 2 * prior.weight * prior.sigma ** 2);
-    const own = Math.sqrt(squares / (prior.weight + differences.length - 1));
-    return { delta, sigma: own, z: delta / (own / Math.sqrt(differences.length)), pairs: differences.length };
+    const known = 2 * prior.weight * noise.variant ** 2;
+    const squares = differences.reduce((sum, value) => sum + (value - delta) ** 2, known);
+    const sigma = Math.sqrt(squares / (prior.weight + differences.length - 1));
+    return { delta, sigma, z: delta / (sigma / Math.sqrt(differences.length)), pairs: differences.length };
   }
-  const delta = mean(champion.map(({ valBpb }) => valBpb)) - mean(candidate.map(({ valBpb }) => valBpb));
-  const z = delta / (sigma * Math.sqrt(1 / champion.length + 1 / candidate.length));
-  return { delta, sigma, z, pairs: 0 };
+  const delta = mean([...other.values()]) - mean([...own.values()]);
+  const variance = varianceOf(candidate.length, own.size, noise) + varianceOf(champion.length, other.size, noise);
+  return { delta, sigma: noise.variant, z: delta / Math.sqrt(variance), pairs: 0 };
+}
+
+/** Variance of a mean: a seed draws its luck once, however often it is repeated; the rest of the noise anew each time. */
+function varianceOf(runs: number, seeds: number, { variant, repeat }: Pick<Noise, 'repeat' | 'variant'>): number {
+  const redrawn = Math.min(repeat, variant) ** 2;
+  return (variant ** 2 - redrawn) / seeds + redrawn / runs;
+}
+
+/** Seed → mean of its runs; runs of a program without a seed share one. */
+function averageSeeds(scores: readonly Score[]): Map<string, number> {
+  const bySeed = groupBy(scores, ({ seed }) => seed ?? '');
+  return new Map(bySeed.map((same) => [same[0]?.seed ?? '', mean(same.map(({ valBpb }) => valBpb))]));
 }
 
 /** Champion minus candidate for every seed that both ran, repeats of a seed taken together. */
 function pairBySeed(candidate: readonly Score[], champion: readonly Score[]): number[] {
-  const bySeed = (scores: readonly Score[]) =>
-    new Map(
-      groupBy(
-        scores.filter(({ seed }) => seed !== null),
-        ({ seed }) => seed ?? '',
-      ).map((same) => [same[0]?.seed ?? '', mean(same.map(({ valBpb }) => valBpb))]),
-    );
-  const theirs = bySeed(champion);
-  return [...bySeed(candidate)].flatMap(([seed, score]) => {
+  const seeded = (scores: readonly Score[]) => averageSeeds(scores.filter(({ seed }) => seed !== null));
+  const theirs = seeded(champion);
+  return [...seeded(candidate)].flatMap(([seed, score]) => {
     const other = theirs.get(seed);
     return other === undefined ? [] : [other - score];
   });

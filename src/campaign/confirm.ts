@@ -1,8 +1,10 @@
 import type { Task } from '../experiment/task-schema.ts';
 import { type Comparison, compareScores } from './compare.ts';
-import { doesCount, groupBy, mean, type ScoredRun } from './evidence.ts';
+import { listDiscredited } from './credit.ts';
+import { groupBy, mean, type ScoredRun } from './evidence.ts';
+import { estimateFrom, type FamilyEvidence, gatherEvidence, onMainTier } from './family.ts';
 import { CONFIRM_Z, KEEP_Z, RETEST_Z } from './judge.ts';
-import { estimateNoise, splitRepeats } from './noise.ts';
+import { estimateNoise } from './noise.ts';
 import { isIndependent } from './party.ts';
 import type { Title, TitleChange } from './titles.ts';
 
@@ -17,44 +19,33 @@ export interface TitleFacts {
   readonly titles: readonly Title[];
   /** Runs that selected a variant which nobody else can confirm. */
   readonly unconfirmable: ReadonlySet<string>;
+  /** Runs for whose confirmation, or for another one, no further party was found. */
+  readonly refused: ReadonlySet<string>;
 }
 
-/** Runs of one idea, parted by what they may be used for. */
-export interface FamilyEvidence {
-  /** The run by which the variant was found. */
-  readonly selecting: ScoredRun;
-  /** Runs that nothing contradicts, the selecting one among them. */
-  readonly sound: readonly ScoredRun[];
-  /** Those that did not select it, from another party or with another seed: what the estimate is made of. */
-  readonly fresh: readonly ScoredRun[];
-  /** Whether workers contradict each other and it is not known who is wrong. */
-  readonly isDisputed: boolean;
+/** From so many parties on that were seen in a lineage, two of them have to confirm a gain. */
+const LARGE_MARKET = 4;
+
+/**
+ * How many other parties have to confirm a gain. Two workers may belong together under different names: where there are
+ * enough others, a second one is asked that was not chosen by either.
+ */
+export function countVoicesNeeded({ runs, loopId, task }: Pick<TitleFacts, 'runs' | 'loopId' | 'task'>): number {
+  // Outside loops nobody asks a second one.
+  if (loopId === null || listParties(runs).length < LARGE_MARKET) return 1;
+  // Where somebody was caught there may be more of them: of three one may lie.
+  return listDiscredited(runs, task.noisePrior).size > 0 ? 3 : 2;
 }
 
-/** Gathers what is known of the idea behind a run. */
-export function gatherEvidence(selecting: ScoredRun, runs: readonly ScoredRun[], task: Task): FamilyEvidence {
-  const { repeat } = estimateNoise(runs, task.noisePrior);
-  const same = runs.filter((run) => run.family === selecting.family && (doesCount(run) || run === selecting));
-  // Only the very same program repeats itself; other seeds differ honestly.
-  const splits = groupBy(same, ({ variantHash, tier, dataHash }) => `${variantHash} ${tier} ${dataHash}`).map((group) =>
-    splitRepeats(group, repeat),
-  );
-  const isDisputed = splits.some(({ isOpen }) => isOpen);
-  const odd = new Set(splits.filter(({ isOpen }) => !isOpen).flatMap((split) => split.odd));
-  const sound = same.filter((run) => !odd.has(run));
-  const fresh = sound.filter(
-    (run) =>
-      doesCount(run) &&
-      run.experimentId !== selecting.experimentId &&
-      (isIndependent(run, selecting) || (run.seed !== null && run.seed !== selecting.seed)),
-  );
-  return { selecting, sound, fresh, isDisputed };
+/** Fresh runs of parties other than the one that found the idea and than each other. */
+export function listVoices({ fresh, selecting }: FamilyEvidence): readonly ScoredRun[] {
+  return listParties(fresh.filter((run) => isIndependent(run, selecting)));
 }
 
-/** The runs that a variant's score is estimated from: fresh ones where there are any, since selection flatters. */
-export function estimateFrom(evidence: FamilyEvidence): readonly ScoredRun[] {
-  if (evidence.selecting.verdict === 'BASELINE') return evidence.sound;
-  return evidence.fresh.length > 0 ? evidence.fresh : [evidence.selecting];
+/** The first run of each party. */
+function listParties(runs: readonly ScoredRun[]): readonly ScoredRun[] {
+  const workers = groupBy(runs, ({ endpoint }) => endpoint).flatMap(([run]) => (run ? [run] : []));
+  return workers.filter((run, index) => workers.slice(0, index).every((other) => isIndependent(other, run)));
 }
 
 /** How a variant stands against another; null where they have no run on a common tier. */
@@ -71,8 +62,11 @@ export function compareRuns(
   if (!tier || name === undefined) return null;
   const noise = estimateNoise(runs, task.noisePrior, name);
   const peers = other.filter((run) => run.tier === name);
-  return compareScores(tier, peers, noise.variant, task.noisePrior);
+  return compareScores(tier, peers, noise, task.noisePrior);
 }
+
+/** So far below the bar, in z, may noise bring what is left without the best voice. */
+const DENIAL_Z = 1;
 
 /** Verdicts of runs whose variant may become champion. */
 export function isWouldBe(run: ScoredRun, champion: ScoredRun | undefined): boolean {
@@ -121,7 +115,7 @@ function reviewHolder(facts: TitleFacts, holder: Title, own: FamilyEvidence): Ti
   if (!comparison) return null;
   if (comparison.z < floorOf(selecting))
     return { ...pick(before.evidence.selecting), verified: before.title.verified, cause: 'rolled_back' };
-  return !holder.verified && !isDisputed && comparison.z >= barOf(selecting) ? confirm : null;
+  return !holder.verified && !isDisputed && isConfirmed(facts, own, estimateFrom(before.evidence)) ? confirm : null;
 }
 
 /** The newest champion before this one that is another variant. */
@@ -132,6 +126,39 @@ function findPredecessor({ titles, runs, task }: TitleFacts, holder: Title, sele
     if (run && run.family !== selecting.family) return { title, evidence: gatherEvidence(run, runs, task) };
   }
   return undefined;
+}
+
+/** Whether other parties, as many as are needed and to be had, confirm a gain over a champion, and it does not rest on one. */
+function isConfirmed(facts: TitleFacts, own: FamilyEvidence, champion: readonly ScoredRun[]): boolean {
+  if (own.isSplit || !isShown(facts, own, champion)) return false;
+  return listVoices(own).length >= countVoicesNeeded(facts) || facts.refused.has(own.selecting.experimentId);
+}
+
+/** Whether fresh runs show a gain, and still nearly do without the one that speaks most for it: that may be a lie. */
+export function isShown(
+  facts: Pick<TitleFacts, 'runs' | 'task'>,
+  own: FamilyEvidence,
+  champion: readonly ScoredRun[],
+): boolean {
+  const bar = barOf(own.selecting);
+  const isAbove = (runs: readonly ScoredRun[], least: number) =>
+    (compareRuns(runs, champion, facts)?.z ?? -1 / 0) >= least;
+  if (!isAbove(own.fresh, bar)) return false;
+  const [best, ...others] = onMainTier(own.fresh).toSorted((a, b) => a.valBpb - b.valBpb);
+  const rest = others.filter(({ endpoint }) => endpoint !== best?.endpoint);
+  return rest.length === 0 || isAbove(rest, bar - DENIAL_Z);
+}
+
+/** The run that found the idea of another one in the same place. */
+export function findSelecting(run: ScoredRun, runs: readonly ScoredRun[]): ScoredRun {
+  const first = runs.find(
+    ({ family, loopId, role, verdict }) =>
+      family === run.family &&
+      loopId === run.loopId &&
+      (role === 'round' || role === 'single') &&
+      verdict !== 'INVALID',
+  );
+  return first ?? run;
 }
 
 /** What fresh runs have to show for a title: a gain, or no loss where the gain is in the code. */
@@ -147,20 +174,18 @@ function floorOf({ verdict }: ScoredRun): number {
 /** The best would-be champion that has earned the title. */
 function findSuccessor(facts: TitleFacts, holder: FamilyEvidence): TitleChange | null {
   const theirs = estimateFrom(holder);
-  const earned = facts.runs.flatMap((run) => {
-    if (run.loopId !== facts.loopId || !isWouldBe(run, holder.selecting) || isExtra(run)) return [];
+  const earned = facts.runs.flatMap((found) => {
+    if (found.loopId !== facts.loopId || !isWouldBe(found, holder.selecting) || isExtra(found)) return [];
+    const run = findSelecting(found, facts.runs);
     const own = gatherEvidence(run, facts.runs, facts.task);
-    if (own.isDisputed) return [];
-    if (own.fresh.length > 0) {
-      const comparison = compareRuns(own.fresh, theirs, facts);
-      return comparison && comparison.z >= barOf(run) ? [{ run, runs: own.fresh, verified: true }] : [];
-    }
+    if (own.isDisputed || own.isSplit) return [];
+    if (own.fresh.length > 0) return isConfirmed(facts, own, theirs) ? [{ run, runs: own.fresh, verified: true }] : [];
     const isAlone = facts.loopId === null || facts.unconfirmable.has(run.experimentId);
     const comparison = isAlone && run.verdict !== 'SUSPECT' ? compareRuns([run], theirs, facts) : null;
     const bar = run.verdict === 'KEEP-SIMPLER' ? -RETEST_Z : KEEP_Z;
     return comparison && comparison.z >= bar ? [{ run, runs: [run], verified: false }] : [];
   });
-  const scoreOf = ({ runs }: (typeof earned)[number]) => mean(runs.map(({ valBpb }) => valBpb));
+  const scoreOf = ({ runs }: (typeof earned)[number]) => mean(onMainTier(runs).map(({ valBpb }) => valBpb));
   const [best] = earned.toSorted((a, b) => Number(b.verified) - Number(a.verified) || scoreOf(a) - scoreOf(b));
   if (!best) return null;
   return { ...pick(best.run), verified: best.verified, cause: best.verified ? 'confirmed' : 'unconfirmed' };

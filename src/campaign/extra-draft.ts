@@ -3,7 +3,7 @@ import type { Draft } from '../experiment/journal.ts';
 import { createVariant, type Variant } from '../experiment/variant.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Db } from '../store/database.ts';
-import type { Extra } from './extras.ts';
+import type { Extra } from './extra-facts.ts';
 import type { Loop } from './loop.ts';
 import { withSeed } from './seed.ts';
 

@@ -79,7 +79,7 @@ function judge(valBpb: number, champion: Champion | null, more: Partial<JudgeFac
     sourceLines: 200,
     runs: champion?.evidence ?? [],
     earlier: [],
-    isConfirmation: false,
+    isFresh: false,
     noise: { repeat: SIGMA, variant: SIGMA, repeats: 5 },
     champion,
     ...more,
@@ -136,7 +136,7 @@ describe('verdicts about the numpy job, the champion being six runs of its basel
   it('asks fresh runs alone of a would-be champion, and z 2 of them', () => {
     const fresh = 2.1591 - 2.4 * SIGMA * Math.sqrt(1 + 1 / 6);
     expect(judge(fresh, champion)).toMatchObject({ verdict: 'RETEST' });
-    expect(judge(fresh, champion, { isConfirmation: true })).toMatchObject({ verdict: 'KEEP' });
+    expect(judge(fresh, champion, { isFresh: true })).toMatchObject({ verdict: 'KEEP' });
   });
 });
 

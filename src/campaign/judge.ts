@@ -2,7 +2,7 @@ import type { Judgement, Verdict } from '../experiment/experiment.ts';
 import type { Task } from '../experiment/task-schema.ts';
 import type { RunResult } from '../worker/result.ts';
 import { compareScores, type Score } from './compare.ts';
-import { type Evidence, isSameData, type ScoredRun } from './evidence.ts';
+import { type Evidence, isSameData, mean, type ScoredRun } from './evidence.ts';
 import { type Noise, splitRepeats } from './noise.ts';
 import { isIndependent, type Party } from './party.ts';
 import { findImplausible } from './plausibility.ts';
@@ -45,8 +45,10 @@ export interface JudgeFacts {
   readonly runs: readonly ScoredRun[];
   /** Those of them that count together with this one: earlier runs of the same idea under the same conditions. */
   readonly earlier: readonly Score[];
-  /** Whether this run is to confirm a would-be champion: the run that selected it does not count then. */
-  readonly isConfirmation: boolean;
+  /** Whether this run asks again about an idea that another run found: that one does not count then. */
+  readonly isFresh: boolean;
+  /** That other run. */
+  readonly found?: Score | undefined;
   readonly noise: Noise;
   /** Null for the first run of a lineage. */
   readonly champion: Champion | null;
@@ -84,7 +86,9 @@ export function judgeRun(facts: JudgeFacts): Judgement {
   const implausible = findImplausible(facts);
   if (implausible !== null) return plain('SUSPECT', implausible);
   if (!champion) return plain('BASELINE', 'first run of this script: what follows is compared with it');
+  const isAgain = evidence.family === champion.family;
   const peers = champion.evidence.filter(({ tier }) => tier === evidence.tier);
+  if (peers.length === 0 && isAgain) return plain('DISCARD', `the champion itself, run on tier "${evidence.tier}"`);
   if (peers.length === 0)
     return plain('RETEST', `the champion has no run on tier "${evidence.tier}": scores of tiers are not compared`);
   return compareWithChampion(facts, champion, peers, run.valBpb);
@@ -106,9 +110,9 @@ function compareWithChampion(
   peers: readonly ScoredRun[],
   valBpb: number,
 ): Judgement {
-  const { noise, task, evidence, earlier, isConfirmation, sourceLines } = facts;
+  const { noise, task, evidence, earlier, isFresh, sourceLines } = facts;
   const own = [...earlier, { seed: evidence.seed, valBpb }];
-  const { delta, sigma, z, pairs } = compareScores(own, peers, noise.variant, task.noisePrior);
+  const { delta, sigma, z, pairs } = compareScores(own, peers, noise, task.noisePrior);
   const numbers = { championId: champion.experimentId, delta, sigma, z };
   const rule = (verdict: Verdict, because: string): Judgement => ({ verdict, because, ...numbers });
   const base =
@@ -117,10 +121,13 @@ function compareWithChampion(
       : `noise σ ${sigma.toFixed(4)}, ${own.length} against ${peers.length} run${peers.length === 1 ? '' : 's'}`;
   const compared = `Δ ${formatDelta(delta)}, z ${z.toFixed(1)} (${base})`;
   if (evidence.family === champion.family) return rule('DISCARD', `${compared}: the champion itself, run again`);
-  const gain = champion.valBpb - valBpb;
+  const gain = mean(peers.map((peer) => peer.valBpb)) - valBpb;
   if (gain > task.maxGain && !isReproduced(facts, valBpb))
     return rule('SUSPECT', `${compared}: a gain of more than ${task.maxGain} in one step; to be run again elsewhere`);
-  if (isConfirmation && z >= CONFIRM_Z) return rule('KEEP', `${compared}: confirmed by fresh runs alone`);
+  if (isFresh && z >= CONFIRM_Z) return rule('KEEP', `${compared}: shown by fresh runs alone`);
+  const all = facts.found && compareScores([facts.found, ...own], peers, noise, task.noisePrior);
+  if (all && z >= RETEST_Z && all.z >= KEEP_Z)
+    return rule('KEEP', `${compared}, z ${all.z.toFixed(1)} with the run that found it; provisional until confirmed`);
   if (z >= KEEP_Z) return rule('KEEP', `${compared}; provisional until confirmed elsewhere`);
   if (z >= RETEST_Z) return rule('RETEST', `${compared}: too close to call`);
   if (z >= -RETEST_Z && sourceLines < champion.sourceLines)

@@ -6,7 +6,7 @@ import { hashVariant } from '../experiment/variant.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Db } from '../store/database.ts';
 import { AuditEngine } from './audit-engine.ts';
-import { isExtraRun } from './extras.ts';
+import { isExtraRun } from './extra-facts.ts';
 import { type Loop, loadLoops, type QueuedProposal, updateLoop } from './loop.ts';
 import { findStop } from './stop-rules.ts';
 

@@ -1,5 +1,5 @@
 import type { Task } from '../experiment/task-schema.ts';
-import { doesCount, groupBy, mean, type ScoredRun } from './evidence.ts';
+import { doesCount, groupBy, mean, median, type ScoredRun } from './evidence.ts';
 
 export type NoisePrior = Task['noisePrior'];
 
@@ -15,6 +15,8 @@ export interface Noise {
 
 /** Two scores of the same program that lie farther apart, in σ of their difference, contradict each other. */
 export const CONTRADICTION_Z = 4;
+/** Farther apart than this they do not confirm each other. */
+export const DOUBT_Z = 2.5;
 
 /**
  * Noise of one run, pooled over repeats of the same thing; never from the spread of different variants.
@@ -83,21 +85,46 @@ function estimate(runs: readonly ScoredRun[], prior: NoisePrior): Noise {
   const repeated = groupBy(counting, ({ variantHash, tier, dataHash }) => `${variantHash} ${tier} ${dataHash}`);
   // What one worker says twice is its noise, whatever it is; by that the words of different workers are compared.
   const own = repeated.flatMap((group) => groupBy(group, ({ endpoint }) => endpoint)).map(toScores);
-  const base = poolSigma(own, prior);
+  const repeatPrior = { ...prior, sigma: REPEAT_SHARE * prior.sigma };
+  const base = poolSigma(own, repeatPrior);
   const agreed = repeated
     .map((group) => splitRepeats(group, base))
     .filter(({ isOpen }) => !isOpen)
     .map(({ agreeing }) => toScores(agreeing));
-  const repeat = poolSigma(agreed, prior);
-  const seeded = groupBy(
+  const repeats = dropContradictions(agreed, prior);
+  const repeat = poolSigma(repeats, repeatPrior);
+  const reseeded = groupBy(
     counting.filter(({ seed }) => seed !== null),
     ({ family, tier, dataHash }) => `${family} ${tier} ${dataHash}`,
   ).map((group) => groupBy(group, ({ seed }) => seed ?? '').map((same) => mean(toScores(same))));
+  const seeded = dropContradictions(reseeded, prior);
   return {
     repeat,
-    variant: Math.max(poolSigma(seeded, prior), countRepeats(agreed) > 0 ? repeat : 0),
-    repeats: countRepeats(agreed) + countRepeats(seeded),
+    variant: Math.max(poolSigma(seeded, prior), countRepeats(repeats) > 0 ? repeat : 0),
+    repeats: countRepeats(repeats) + countRepeats(seeded),
   };
+}
+
+/** Before it was measured: what does not come from the seed is the smaller part of the noise. */
+const REPEAT_SHARE = 0.5;
+/** From so many groups on their usual spread is known without the prior. */
+const TELLING_GROUPS = 5;
+
+/**
+ * Leaves out groups that lie much farther apart than most: what a liar says beside the truth would pass for noise, and
+ * with more of it everything would be noise.
+ */
+function dropContradictions(groups: readonly (readonly number[])[], prior: NoisePrior): (readonly number[])[] {
+  const several = groups.filter(({ length }) => length > 1);
+  const center = median(several.map(findDeviation));
+  const usual = several.length < TELLING_GROUPS ? Math.max(prior.sigma, center || 0) : center;
+  return several.filter((group) => Math.max(...group) - Math.min(...group) <= 3 * Math.SQRT2 * usual);
+}
+
+/** Deviation of one score, from those of a group. */
+function findDeviation(scores: readonly number[]): number {
+  const center = mean(scores);
+  return Math.sqrt(scores.reduce((sum, score) => sum + (score - center) ** 2, 0) / (scores.length - 1));
 }
 
 function toScores(runs: readonly ScoredRun[]): number[] {

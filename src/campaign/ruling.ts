@@ -6,9 +6,9 @@ import { loadSource } from '../provenance/sources.ts';
 import type { Db, Trx } from '../store/database.ts';
 import type { RunResult } from '../worker/result.ts';
 import { countLines, loadChampion, settleTitle } from './champion.ts';
-import { gatherEvidence } from './confirm.ts';
 import { doesCount, type Evidence, isComparable, loadScoredRuns, type ScoredRun } from './evidence.ts';
-import { findUnconfirmable } from './extras.ts';
+import { findUnconfirmable, listAlone } from './extras.ts';
+import { gatherEvidence } from './family.ts';
 import { judgeRun } from './judge.ts';
 import { estimateNoise, splitRepeats } from './noise.ts';
 import { readTokensPerStep } from './plausibility.ts';
@@ -54,7 +54,8 @@ export async function ruleOn(
     sourceLines: evidence.lines,
     runs,
     earlier: findEarlier(experiment, evidence, runs, task),
-    isConfirmation: experiment.role === 'confirmation',
+    found: findFirst(experiment, evidence, runs),
+    isFresh: isFollowUp(experiment),
     noise: estimateNoise(runs, task.noisePrior, evidence.tier),
     champion,
   });
@@ -98,8 +99,8 @@ export async function settleScope(
 ): Promise<void> {
   const tries = loopId === null ? [] : await loadExperiments(trx, { loopId, role: 'confirmation', limit: MAX_RUNS });
   const runs = tries.some(({ state }) => state === 'refused') ? await loadScoredRuns(trx, { rootHash }) : [];
-  const unconfirmable = findUnconfirmable(tries, runs);
-  await settleTitle(trx, { loopId, rootHash }, task, unconfirmable, nowMs);
+  const alone = { unconfirmable: findUnconfirmable(tries, runs), refused: listAlone(tries) };
+  await settleTitle(trx, { loopId, rootHash }, task, alone, nowMs);
 }
 
 function readEvidence(
@@ -119,14 +120,31 @@ function readEvidence(
   };
 }
 
-/** Runs that count together with this one; the run that selected a would-be champion does not count in its favour. */
-function findEarlier(
+/** Whether a run asks again about an idea because another run spoke for it. */
+function isFollowUp({ role }: Experiment): boolean {
+  return role === 'confirmation' || role === 'retest';
+}
+
+/** The run that a retest asks again about, if the two may be compared. */
+function findFirst(
   { role, auditOf }: Experiment,
+  evidence: Evidence,
+  runs: readonly ScoredRun[],
+): ScoredRun | undefined {
+  return runs.find(
+    (run) => role === 'retest' && run.experimentId === auditOf && doesCount(run) && isComparable(run, evidence),
+  );
+}
+
+/** Runs that count together with this one; the run that found an idea does not count in its favour. */
+function findEarlier(
+  experiment: Experiment,
   evidence: Evidence,
   runs: readonly ScoredRun[],
   task: Task,
 ): readonly ScoredRun[] {
-  const selecting = role === 'confirmation' ? runs.find(({ experimentId }) => experimentId === auditOf) : undefined;
+  const { auditOf } = experiment;
+  const selecting = isFollowUp(experiment) ? runs.find(({ experimentId }) => experimentId === auditOf) : undefined;
   const same = selecting
     ? gatherEvidence(selecting, runs, task).fresh
     : runs.filter((run) => run.family === evidence.family && doesCount(run));

@@ -17,27 +17,43 @@ export interface Family {
 }
 
 const BLANK = 'seed';
+const NUMBER = /^\d+$/;
 
 /**
  * Parts a program from its seed, so that runs of other seeds are known as runs of the same idea.
- * @param knob the task's constant that seeds a run; null: the task has none
+ * @param knob the task's constant that seeds a run, or the function that is called with the seed; null: the task has none
  */
 export function partFromSeed({ source, config }: Program, knob: string | null): Family {
-  const line = knob === null ? undefined : findKnobs(source).find(({ name }) => name === knob);
+  const place = knob === null ? null : findSeed(source, knob);
   const override = knob === null ? undefined : config[knob];
-  const seed = override === undefined ? line?.value : JSON.stringify(override);
+  const seed = override === undefined ? place?.value : JSON.stringify(override);
   const { [knob ?? '']: _seed, ...rest } = config;
-  const family = sha256(
-    canonicalJson([line ? replaceLine(source, line, BLANK) : source, knob === null ? config : rest]),
-  );
+  const family = sha256(canonicalJson([place ? place.write(BLANK) : source, knob === null ? config : rest]));
   return { family, seed: seed ?? null };
 }
 
 /** The same program with another seed; null where it has none that can be set. */
 export function withSeed({ source, config }: Program, knob: string, seed: number): Program | null {
   if (config[knob] !== undefined) return { source, config: { ...config, [knob]: seed } };
+  const place = findSeed(source, knob);
+  return place && { source: place.write(String(seed)), config };
+}
+
+/** Where a script states its seed. */
+interface SeedPlace {
+  readonly value: string;
+  readonly write: (value: string) => string;
+}
+
+function findSeed(source: string, knob: string): SeedPlace | null {
   const line = findKnobs(source).find(({ name }) => name === knob);
-  return line ? { source: replaceLine(source, line, String(seed)), config } : null;
+  if (line) return { value: line.value, write: (value) => replaceLine(source, line, value) };
+  // Each device may be seeded by a call of its own: with different numbers it is not known which one is the seed.
+  const call = new RegExp(`(?<!\\w)(${knob}\\(\\s*)(\\w+)(\\s*\\))`, 'g');
+  const values = new Set([...source.matchAll(call)].map(([, , value]) => value));
+  const [value] = values;
+  if (value === undefined || values.size > 1 || !NUMBER.test(value)) return null;
+  return { value, write: (text) => source.replace(call, (_call, open, _value, close) => `${open}${text}${close}`) };
 }
 
 function replaceLine(source: string, knob: { lineIndex: number; line: string; value: string }, value: string): string {

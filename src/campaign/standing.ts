@@ -2,8 +2,8 @@ import { sql } from 'kysely';
 import { isoTime } from '../base/time.ts';
 import { loadTask } from '../experiment/lineage-task.ts';
 import type { Db } from '../store/database.ts';
-import { doesCount, groupBy, loadScoredRuns, type ScoredRun } from './evidence.ts';
-import { estimateNoise, type NoisePrior, splitRepeats } from './noise.ts';
+import { doesCount, groupBy, loadScoredRuns, mean, median, type ScoredRun } from './evidence.ts';
+import { DOUBT_Z, estimateNoise, type NoisePrior, splitRepeats } from './noise.ts';
 
 /** What repeats of a worker's runs elsewhere, and its failures, say of it. */
 export interface Standing {
@@ -34,7 +34,7 @@ const PRIOR = { good: 9, all: 10 } as const;
 /** One proven lie outweighs this many agreements. */
 const WEIGHT_OF_LIE = 3;
 /** Less trust than this is no trust: one lie of a stranger, or one among fewer than four agreements. */
-const MIN_TRUST = 0.75;
+export const MIN_TRUST = 0.75;
 const MAX_FAILURES_IN_A_ROW = 3;
 /** The first time out, doubled with each offence. */
 const FIRST_QUARANTINE_MS = 3_600_000;
@@ -96,9 +96,16 @@ export function markRepeats(runs: readonly ScoredRun[], prior: NoisePrior): Mark
     });
     if (isOpen)
       return groupBy(group, ({ endpoint }) => endpoint).flatMap(([run]) => (run ? [mark(run, 'dispute')] : []));
+    const limit = DOUBT_Z * Math.SQRT2 * repeat;
+    const center = median(voices.map((own) => mean(own.map(({ valBpb }) => valBpb))));
+    const isBeside = (run: ScoredRun) => Math.abs(run.valBpb - center) > (voices.length > 2 ? limit : limit / 2);
+    const confirm = (run: ScoredRun) => {
+      if (!isBeside(run)) return [mark(run, 'agreement')];
+      return voices.length > 2 ? [mark(run, 'dispute')] : [];
+    };
     return [
       // What a worker said again is no second agreement, but the newest shows that it is still good.
-      ...(voices.length > 1 ? voices.flatMap((own) => own.slice(-1).map((run) => mark(run, 'agreement'))) : []),
+      ...(voices.length > 1 ? voices.flatMap((own) => own.slice(-1).flatMap(confirm)) : []),
       ...groupBy(odd, ({ endpoint }) => endpoint).flatMap(([run]) => (run ? [mark(run, 'disagreement')] : [])),
     ];
   });

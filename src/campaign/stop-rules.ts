@@ -32,8 +32,13 @@ export function findStop({ settings }: Loop, runs: readonly Experiment[], facts:
       nextStep: 'See get_leaderboard, or start another loop from the champion.',
     };
   }
-  const rounds = runs.filter((run) => run.role === 'round' && run.valBpb !== null);
-  const lastGain = rounds.findLastIndex(({ judgement }) => judgement?.verdict.startsWith('KEEP') ?? false);
+  // A score that could not be compared with any says nothing yet.
+  const isJudged = ({ judgement }: Experiment) => judgement?.verdict !== 'RETEST' || judgement.delta !== null;
+  const rounds = runs.filter((run) => run.role === 'round' && run.valBpb !== null && isJudged(run));
+  const isGain = ({ judgement }: Experiment) => judgement?.verdict.startsWith('KEEP') ?? false;
+  // Asked again, a score that was too close to call may turn out to be a gain.
+  const gains = new Set(runs.filter((run) => run.role === 'retest' && isGain(run)).map(({ auditOf }) => auditOf));
+  const lastGain = rounds.findLastIndex((run) => isGain(run) || gains.has(run.experimentId));
   const idle = rounds.length - 1 - lastGain;
   // Those of a wave cannot learn from each other: two of them are the least that says something.
   if (idle < Math.max(MAX_STAGNATION, 2 * settings.parallel)) return null;

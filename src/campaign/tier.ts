@@ -30,8 +30,10 @@ export function findTier(
   endpoint: string,
   runs: readonly ScoredRun[],
 ): string {
-  const speed = findSpeed(endpoint, runs);
   const memory = findMemoryTier(metrics);
+  // A larger machine is another tier already: only among equals a factor says more.
+  const equals = runs.filter(({ tier }) => tier.split(' ')[0] === memory);
+  const speed = findSpeed(endpoint, equals);
   return speed === 0 ? memory : `${memory} x${2 ** speed}`;
 }
 

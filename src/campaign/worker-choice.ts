@@ -1,9 +1,10 @@
+import { sha256 } from '../base/hash.ts';
 import { type AtomicUsdc, formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
 import type { Worker } from '../discovery/worker.ts';
 import type { WorkerPick } from '../experiment/drive.ts';
 import type { Experiment, Reason } from '../experiment/experiment.ts';
-import { NO_INDEPENDENT_WORKER } from './extras.ts';
+import { NO_INDEPENDENT_WORKER } from './extra-facts.ts';
 import { type OwnRecord, reliability } from './own-record.ts';
 import { isIndependent, type Party } from './party.ts';
 import { isWorthStarting, type Outlook } from './patience.ts';
@@ -23,8 +24,10 @@ export interface ChoiceFacts {
   readonly durations: ReadonlyMap<string, number>;
   /** Tier of each worker, as its last run had it. */
   readonly tiers: ReadonlyMap<string, string>;
-  /** Tier on which the champion ran: scores of others are not compared with it; null: any. */
+  /** Tier of the runs that this one is to be compared with: scores of others tell nothing beside them; null: any. */
   readonly wantedTier: string | null;
+  /** Whether a score of another tier would be worth nothing at all: better wait for a worker than pay for it. */
+  readonly isComparison?: boolean;
   /** For a repeat: who ran the program already, none of whom may run it again; empty for others. */
   readonly parties: readonly Party[];
   /** Endpoint that the caller would like best. */
@@ -66,12 +69,15 @@ export async function chooseWorker(experiment: Experiment, facts: ChoiceFacts): 
     const isShort = known.some(({ endpoint }) => (avoid[endpoint] ?? 0) - facts.nowMs < SHORT_WAIT_MS);
     return isShort ? { kind: 'wait' } : { kind: 'none', reason: experiment.reason ?? NO_WORKER };
   }
+  const isOnTier = ({ endpoint }: Candidate) => rankTier(endpoint, facts) < 2;
   const free = usable.filter(({ endpoint }) => !facts.taken.has(endpoint));
   if (free.length === 0) return { kind: 'wait' };
   const prices = await facts.fetchPrices(free.map(({ endpoint }) => endpoint));
   const priced = free.flatMap((candidate) => priceCandidate(candidate, prices, facts));
   const affordable = priced.filter(({ priceAtomic }) => priceAtomic <= experiment.maxPriceAtomic);
-  const best = affordable.toSorted((a, b) => compareCandidates(a, b, facts))[0];
+  const best = affordable.toSorted((a, b) => compareCandidates(a, b, experiment, facts))[0];
+  const mayWait = facts.isComparison && free.length < usable.length;
+  if (best && mayWait && rankTier(best.endpoint, facts) === 2 && usable.some(isOnTier)) return { kind: 'wait' };
   if (best && isTooSlow(best, usable, experiment, facts)) return { kind: 'wait' };
   if (best)
     return {
@@ -171,6 +177,13 @@ function listCandidates({ workers, preferred }: ChoiceFacts): Candidate[] {
   return [{ endpoint: preferred, workerId: null, owner: null, isBusy: false }, ...found];
 }
 
+/** Beside workers whose word others confirmed, one of which nobody did has to be that much cheaper. */
+const STRANGER_TRUST = 0.5;
+
+function isSomebodyProven({ standings }: ChoiceFacts): boolean {
+  return [...standings.values()].some(({ agreements, state }) => agreements > 0 && state === 'ok');
+}
+
 function priceCandidate(
   candidate: Candidate,
   prices: ReadonlyMap<string, Price>,
@@ -179,7 +192,9 @@ function priceCandidate(
   const { endpoint, owner } = candidate;
   const price = prices.get(endpoint);
   if (price?.kind !== 'priced' || !isOther({ endpoint, owner, payTo: price.payTo }, facts)) return [];
-  const goodShare = reliability(facts.records.get(endpoint)) * standingOf(endpoint, facts).trust;
+  const isStranger = standingOf(endpoint, facts).agreements === 0 && isSomebodyProven(facts);
+  const trust = standingOf(endpoint, facts).trust * (isStranger ? STRANGER_TRUST : 1);
+  const goodShare = reliability(facts.records.get(endpoint)) * trust;
   const weight = weighDuration(endpoint, facts.durations) * (facts.jobTakers?.has(endpoint) ? JOB_WEIGHT : 1);
   const expectedAtomic = (Number(price.priceAtomic) / goodShare) * weight;
   return [{ ...candidate, priceAtomic: price.priceAtomic, expectedAtomic }];
@@ -200,14 +215,34 @@ function weighDuration(endpoint: string, durations: ReadonlyMap<string, number>)
   return Math.sqrt(Math.min((own + OVERHEAD_SECONDS) / (fastest + OVERHEAD_SECONDS), MAX_SLOWNESS));
 }
 
-/** Preferred first, then the champion's tier, then those that are free, then the least expected cost. */
-function compareCandidates(a: PricedCandidate, b: PricedCandidate, facts: ChoiceFacts): number {
-  const rank = ({ endpoint, isBusy }: PricedCandidate) => {
-    const tier = facts.tiers.get(endpoint);
-    const isElsewhere = facts.wantedTier !== null && tier !== undefined && tier !== facts.wantedTier;
-    return (endpoint === facts.preferred ? 0 : 4) + (isElsewhere ? 2 : 0) + (isBusy ? 1 : 0);
-  };
-  return rank(a) - rank(b) || a.expectedAtomic - b.expectedAtomic || (a.endpoint < b.endpoint ? -1 : 1);
+/**
+ * Preferred first, then the wanted tier, then those that are free, then the least expected cost. Who repeats a run is
+ * drawn by lot instead, so that nobody gets to confirm an accomplice by being cheap; a would-be champion is given to
+ * workers first whose word was confirmed.
+ */
+function compareCandidates(
+  a: PricedCandidate,
+  b: PricedCandidate,
+  { role, experimentId }: Experiment,
+  facts: ChoiceFacts,
+): number {
+  const isRepeat = facts.parties.length > 0;
+  const rank = ({ endpoint, isBusy }: PricedCandidate) =>
+    (endpoint === facts.preferred ? 0 : 12) +
+    4 * rankTier(endpoint, facts) +
+    (role === 'confirmation' && standingOf(endpoint, facts).agreements === 0 ? 2 : 0) +
+    (isBusy ? 1 : 0);
+  const lot = ({ endpoint }: PricedCandidate) => sha256(`${experimentId} ${endpoint}`);
+  const byCost = a.expectedAtomic - b.expectedAtomic || (a.endpoint < b.endpoint ? -1 : 1);
+  return rank(a) - rank(b) || (isRepeat ? (lot(a) < lot(b) ? -1 : 1) : byCost);
+}
+
+/** 0 on the wanted tier, 2 on another one; between them who never ran, where the market has several tiers. */
+function rankTier(endpoint: string, { tiers, wantedTier }: ChoiceFacts): number {
+  if (wantedTier === null) return 0;
+  const tier = tiers.get(endpoint);
+  if (tier !== undefined) return tier === wantedTier ? 0 : 2;
+  return [...tiers.values()].some((known) => known !== wantedTier) ? 1 : 0;
 }
 
 function explain(best: PricedCandidate, count: number, facts: ChoiceFacts): string {

@@ -1,4 +1,5 @@
 import { loadChampion } from '../campaign/champion.ts';
+import { findPlace } from '../campaign/choice-place.ts';
 import { loadScoredRuns } from '../campaign/evidence.ts';
 import { loadLoop } from '../campaign/loop.ts';
 import { loadOwnRecords, loadUsualRuns } from '../campaign/own-record.ts';
@@ -46,12 +47,8 @@ async function pickWorker(services: Services, experiment: Experiment): Promise<W
     loadChampion(db, experiment.rootHash, experiment.loopId),
   ]);
   const owners = new Map(found.workers.map(({ workerEndpoint, owner }) => [workerEndpoint, owner]));
-  const isRepeat = experiment.role === 'confirmation' || experiment.role === 'audit';
-  const ran = isRepeat ? runs.filter(({ variantHash }) => variantHash === experiment.variantHash) : [];
-  // Scores too close to call are asked for where the champion ran.
-  const champions = experiment.role === 'retest' ? champion?.evidence[0]?.endpoint : undefined;
-  const preferred = champions ?? loop?.settings.prefer ?? null;
-  const isWanted = preferred !== null && !isBlockedByOperator(preferred, services.config.blockedWorkers);
+  const place = findPlace(experiment, { runs, champion, owners, prefer: loop?.settings.prefer ?? null });
+  const isBlocked = place.preferred !== null && isBlockedByOperator(place.preferred, services.config.blockedWorkers);
   return chooseWorker(experiment, {
     nowMs: clock.nowMs(),
     workers: found.workers,
@@ -59,10 +56,8 @@ async function pickWorker(services: Services, experiment: Experiment): Promise<W
     records,
     standings,
     durations: new Map([...usual].map(([endpoint, { seconds }]) => [endpoint, seconds])),
-    tiers: new Map(runs.map(({ endpoint, tier }) => [endpoint, tier])),
-    wantedTier: champion?.evidence[0]?.tier ?? null,
-    parties: ran.map(({ endpoint, payTo }) => ({ endpoint, payTo, owner: owners.get(endpoint) ?? null })),
-    preferred: isWanted ? preferred : null,
+    ...place,
+    preferred: isBlocked ? null : place.preferred,
     jobTakers: new Set([...usual].flatMap(([endpoint, { isJob }]) => (isJob ? [endpoint] : []))),
     outlook: await loadOutlook(db, usual, clock.nowMs()),
     fetchPrices: (endpoints) => prices.fetch(endpoints, PRICE_DEADLINE_MS),

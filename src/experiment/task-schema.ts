@@ -40,7 +40,7 @@ export const TaskSchema = z.strictObject({
   watchedFunctions: Identifiers,
   /** Names of which at least one leads to the printed score. */
   evaluationNames: Identifiers,
-  /** The constant that seeds the run; null: the script has none. */
+  /** The constant that seeds the run, or the function that is called with the seed; null: the script has none. */
   seedKnob: Identifier.nullable().default(null),
   /** Values that a knob may have, both ends included. */
   knobRanges: z.record(Identifier, z.strictObject({ min: z.number(), max: z.number() })).default({}),

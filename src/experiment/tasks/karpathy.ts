@@ -44,6 +44,7 @@ export const KARPATHY = {
   // In evaluation mode the evaluator adds up the losses that the model itself returns.
   watchedFunctions: ['GPT.forward'],
   evaluationNames: ['evaluate_bpb'],
+  seedKnob: 'manual_seed',
   budgetRule: { kind: 'seconds', text: '300 s of training after the first steps; about 326 s in all.' },
   expectedSeconds: 326,
   noisePrior: { sigma: 5e-4, weight: 4 },
