@@ -57,6 +57,16 @@ it('designs, pays and judges a whole campaign by itself in mode auto', async () 
   expect(rounds.map(({ description }) => description)).toContain('SWITCH 0.0 → 0.1');
 });
 
+it('goes on from what a loop has made of a script, in the same lineage', async () => {
+  const better = SCRIPT.replace('SWITCH = 0.0', 'SWITCH = 0.1');
+  const started = await host.loop({ action: 'start', train_py: better, mode: 'auto', rounds: 3, audit_share: 0 });
+  const loop = await host.settle(started.loop_id);
+  expect(loop).toMatchObject({ state: 'finished', rounds_done: 3, baseline_val_bpb: 1.98 });
+  expect(loop.best?.val_bpb).toBeLessThanOrEqual(1.98);
+  const { think } = await host.loop({ action: 'status', loop_id: started.loop_id });
+  expect(think ?? '').not.toContain('None yet');
+});
+
 it('says so when the built-in proposer knows nothing more', async () => {
   const script = 'DEPTH = 1\nprint("---")\nprint("val_bpb: 2.5")\n';
   const started = await host.loop({ action: 'start', train_py: script, mode: 'auto', rounds: 20 });

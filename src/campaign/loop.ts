@@ -8,6 +8,7 @@ import { parseAtomic } from '../base/money.ts';
 import type { Reason } from '../experiment/experiment.ts';
 import { Reason as ReasonSchema } from '../experiment/experiment.ts';
 import type { Variant } from '../experiment/variant.ts';
+import { findRoot } from '../experiment/variant-form.ts';
 import { saveSource } from '../provenance/sources.ts';
 import type { Db, Trx } from '../store/database.ts';
 import type { Schema } from '../store/schema.ts';
@@ -60,8 +61,10 @@ export interface Loop {
   readonly loopId: LoopId;
   readonly state: LoopState;
   readonly reason: Reason | null;
-  /** Hash of the script that it started from. */
+  /** Hash of the first script of its lineage: what it is judged with. */
   readonly rootHash: z.infer<typeof Hash>;
+  /** Hash of the script that it started from: the root, or what became of it. */
+  readonly baselineHash: z.infer<typeof Hash>;
   readonly settings: LoopSettings;
   readonly queue: readonly QueuedProposal[];
   readonly createdAtMs: number;
@@ -78,13 +81,15 @@ export async function createLoop(trx: Trx, baseline: Variant, start: LoopSetting
     ...start,
   };
   const loopId = createLoopId(new Date(nowMs));
+  const rootHash = Hash.parse(await findRoot(trx, { ...baseline, parentHash: null }));
   await saveSource(trx, baseline.trainHash, baseline.source, nowMs);
   await trx
     .insertInto('loops')
     .values({
       loop_id: loopId,
       state: 'running' satisfies LoopState,
-      root_hash: baseline.trainHash,
+      root_hash: rootHash,
+      baseline_hash: baseline.trainHash,
       settings: JSON.stringify({
         ...settings,
         budgetAtomic: settings.budgetAtomic.toString(),
@@ -99,7 +104,8 @@ export async function createLoop(trx: Trx, baseline: Variant, start: LoopSetting
     loopId,
     state: 'running',
     reason: null,
-    rootHash: baseline.trainHash,
+    rootHash,
+    baselineHash: baseline.trainHash,
     settings,
     queue: [],
     createdAtMs: nowMs,
@@ -136,6 +142,7 @@ function parseLoop(row: LoopRow): Loop {
     state: z.enum(LOOP_STATES).parse(row.state),
     reason: row.reason === null ? null : readJson(ReasonSchema, row.reason),
     rootHash: Hash.parse(row.root_hash),
+    baselineHash: Hash.parse(row.baseline_hash ?? row.root_hash),
     settings: readJson(Settings, row.settings),
     queue: readJson(z.array(QueuedProposal), row.queue),
     createdAtMs: row.created_at,

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { openStore } from '../../test/store-seed.ts';
+import { openStore, seedExperiments } from '../../test/store-seed.ts';
 import { isIndependent } from './party.ts';
-import { judgeStanding, type Mark, NEW_STANDING } from './standing.ts';
+import { judgeStanding, loadStandings, type Mark, NEW_STANDING } from './standing.ts';
 import { loadTitles, passTitle } from './titles.ts';
 
 const HOUR_MS = 3_600_000;
@@ -91,4 +91,16 @@ it('passes a title on once, however many decide on the same state of it', async 
   expect(won.filter(Boolean)).toHaveLength(1);
   const titles = await loadTitles(db, { scope: 'loop' });
   expect(titles).toMatchObject([{ seq: 1, experimentId: won[0] ? 'one' : 'two', verified: true }]);
+});
+
+it('is that of all runs so far, also of those that end in the same millisecond', async () => {
+  const db = await openStore();
+  const endpoint = 'https://a.example/run';
+  const states: unknown[] = [];
+  for (const id of await seedExperiments(db, 3)) {
+    const ended = { worker_endpoint: endpoint, state: 'unpaid', updated_at: 5, finished_at: 5 };
+    await db.updateTable('experiments').set(ended).where('experiment_id', '=', id).execute();
+    states.push((await loadStandings(db, 6)).get(endpoint)?.state);
+  }
+  expect(states).toEqual(['ok', 'ok', 'quarantined']);
 });

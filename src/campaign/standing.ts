@@ -123,17 +123,19 @@ export async function loadStandings(db: Db, nowMs: number): Promise<Map<string, 
 const known = new WeakMap<Db, { readonly signature: string; readonly marks: readonly Mark[] }>();
 
 async function recallMarks(db: Db): Promise<readonly Mark[]> {
-  const [counts, newest] = await Promise.all([
-    db
-      .selectFrom('worker_tallies')
-      .select((eb) => [eb.fn.sum<number | null>('runs').as('runs'), eb.fn.sum<number | null>('scored').as('scored')])
-      .executeTakeFirst(),
-    db
-      .selectFrom('experiments')
-      .select((eb) => eb.fn.max('finished_at').as('finished_at'))
-      .executeTakeFirst(),
-  ]);
-  const signature = JSON.stringify([counts, newest]);
+  const counts = await db
+    .selectFrom('worker_tallies')
+    .select((eb) => [
+      eb.fn.sum<number | null>('runs').as('runs'),
+      eb.fn.sum<number | null>('scored').as('scored'),
+      eb.fn.sum<number | null>('unpaid').as('unpaid'),
+      eb
+        .selectFrom('tasks')
+        .select((task) => task.fn.max('updated_at').as('at'))
+        .as('task_at'),
+    ])
+    .executeTakeFirst();
+  const signature = JSON.stringify(counts);
   const before = known.get(db);
   if (before?.signature === signature) return before.marks;
   const marks = [...(await loadRepeatMarks(db)), ...(await loadRunMarks(db))];

@@ -23,13 +23,13 @@ const NOTES = 60;
 export async function renderLoopThink(services: Services, loopId: string, focus: string | null): Promise<string> {
   const { db, clock } = services;
   const loop = await requireLoop(db, loopId);
-  const { rootHash, settings, queue } = loop;
+  const { rootHash, baselineHash, settings, queue } = loop;
   const [history, titles, runs, ledger, rootSource, baselineScore, hypotheses, insights, task] = await Promise.all([
     loadLoopHistory(db, loopId),
     loadTitles(db, { scope: loopId }),
     loadScoredRuns(db, { rootHash, scope: loopId }),
     sumLedger(db, clock.nowMs(), loopId),
-    loadSource(db, rootHash),
+    loadSource(db, baselineHash),
     loadBaselineScore(services, loopId),
     loadHypotheses(db, rootHash, NOTES),
     loadInsights(db, rootHash, NOTES),
@@ -39,7 +39,7 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
   const sigma = findSigma(runs, task);
   return renderThink({
     loopId,
-    rootHash,
+    rootHash: baselineHash,
     rootSource: rootSource ?? '',
     task,
     champion: champion && (await describeChampion(services, champion)),

@@ -19,7 +19,7 @@ import { describeOutcome } from '../campaign/novelty.ts';
 import { findClaim, releaseQueued, takeClaim } from '../experiment/claims.ts';
 import type { Edit } from '../experiment/edits.ts';
 import { createVariant, type Variant } from '../experiment/variant.ts';
-import { findRoot, saveVariantForm } from '../experiment/variant-form.ts';
+import { saveVariantForm } from '../experiment/variant-form.ts';
 import { NoWalletError } from '../payment/payment-errors.ts';
 import { saveSource } from '../provenance/sources.ts';
 import type { Trx } from '../store/database.ts';
@@ -103,7 +103,7 @@ async function findSameLoop(db: Trx, variant: Variant, settings: LoopSettings): 
     const isOpen = loop.state === 'running' || loop.state === 'needs_proposals';
     const { budgetAtomic: _own, ...own } = loop.settings;
     const { budgetAtomic: _asked, ...asked } = settings;
-    const isSame = loop.rootHash === variant.trainHash && isDeepStrictEqual(own, asked);
+    const isSame = loop.baselineHash === variant.trainHash && isDeepStrictEqual(own, asked);
     if (isOpen && isSame && (await loadProgress(db, loop.loopId)).roundsStarted === 0 && loop.queue.length === 0)
       return loop.loopId;
   }
@@ -152,7 +152,7 @@ export async function continueLoop(
   const loop = await requireLoop(services.db, loopId);
   assertOpen(loop);
   const champion = await loadChampion(db, loop.rootHash, loopId);
-  const bases = { champion: champion?.experimentId ?? loop.rootHash, baseline: loop.rootHash };
+  const bases = { champion: champion?.experimentId ?? loop.baselineHash, baseline: loop.baselineHash };
   const refused: RefusedProposal[] = [];
   const similar: string[] = [];
   for (const { number, proposal } of proposals) {
@@ -174,7 +174,7 @@ export async function continueLoop(
  */
 async function queueProposal(
   services: Services,
-  { loopId, settings }: Loop,
+  { loopId, rootHash, settings }: Loop,
   variant: Variant,
   proposal: Proposal,
 ): Promise<string[]> {
@@ -184,7 +184,6 @@ async function queueProposal(
   if (running) throw duplicate(`is ${running.state} as ${running.experimentId}`);
   const similar = await listSimilar(services, variant);
   const nowMs = clock.nowMs();
-  const rootHash = await findRoot(db, variant);
   await updateLoop(
     db,
     loopId,

@@ -106,7 +106,7 @@ async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): 
   const { variant } = draft;
   await saveSource(trx, variant.trainHash, variant.source, nowMs);
   const experimentId = createExperimentId(new Date(nowMs));
-  const rootHash = await findRoot(trx, variant);
+  const rootHash = (await findLineage(trx, draft)) ?? (await findRoot(trx, variant));
   const effectiveHash = await saveVariantForm(trx, variant, rootHash, draft.warnings ?? [], nowMs);
   const claim = { experimentId, loopId: draft.loop?.loopId ?? null, agent: draft.agent };
   await takeClaim(trx, effectiveHash, claim, nowMs);
@@ -142,6 +142,13 @@ async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): 
     })
     .execute();
   return require(trx, experimentId);
+}
+
+/** What a loop runs belongs to the loop's lineage, wherever the same bytes ran before. */
+async function findLineage(trx: Trx, { loop }: Draft): Promise<string | undefined> {
+  if (!loop) return undefined;
+  const row = await trx.selectFrom('loops').select('root_hash').where('loop_id', '=', loop.loopId).executeTakeFirst();
+  return row?.root_hash;
 }
 
 async function require(trx: Trx, experimentId: string): Promise<Experiment> {

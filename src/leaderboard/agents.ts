@@ -31,6 +31,7 @@ export async function loadAgentStandings(
         .select('val_bpb')
         .whereRef('experiments.agent', '=', 'tally.agent')
         .where('val_bpb', 'is not', null)
+        .where('role', 'in', ['single', 'round'])
         .where('verdict', 'in', VERDICTS_THAT_COUNT)
         .orderBy('val_bpb')
         .limit(1)

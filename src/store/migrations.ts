@@ -142,7 +142,8 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
   ],
   // Rankings by agent and by worker.
   '0009-rankings': [
-    `create index experiments_by_agent on experiments (agent, val_bpb) where agent is not null and val_bpb is not null`,
+    `create index experiments_by_agent on experiments (agent, val_bpb)
+      where agent is not null and val_bpb is not null`,
     `create index experiments_by_repeat_time on experiments (created_at) where audit_of is not null`,
     ...TALLIES,
   ],
@@ -161,6 +162,8 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
   '0012-spending': SPENDING,
   // The ranking of variants, each once.
   '0013-variant-scores': VARIANT_SCORES,
+  // A loop may start from a script that has parents.
+  '0014-loop-baselines': [`alter table loops add column baseline_hash text`],
 };
 
 export const migrationProvider: MigrationProvider = {

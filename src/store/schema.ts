@@ -178,6 +178,8 @@ interface LoopsTable {
   state: string;
   reason: string | null;
   root_hash: string;
+  /** What it started from; null: the root. */
+  baseline_hash: string | null;
   settings: string;
   /** Proposals that wait for their turn. */
   queue: string;
@@ -232,6 +234,8 @@ interface WorkerTalliesTable {
   scored: number;
   /** Runs whose result never came. */
   lost: number;
+  /** Runs that it was not paid for after all. */
+  unpaid: number;
   /** What its attempts were paid, atomic USDC. */
   spent: number;
   /** When its last run ended, Unix milliseconds; 0: never. */

@@ -6,10 +6,11 @@ import { loadAgentStandings } from '../leaderboard/agents.ts';
 import { loadVariantStandings, loadWorkerStandings, VERDICTS_THAT_COUNT } from '../leaderboard/standings.ts';
 
 const WORKERS = ['https://a.example/run', 'https://b.example/run', null];
-const STATES = ['claimed', 'sent', 'returned', 'judged', 'published', 'failed', 'lost', 'refused'];
+const STATES = ['claimed', 'sent', 'returned', 'judged', 'published', 'failed', 'lost', 'unpaid', 'refused'];
 const VERDICTS = ['BASELINE', 'KEEP', 'DISCARD', 'FAILED', 'SUSPECT', null];
 const AGENTS = ['nova', 'lyra', null];
-const EXPERIMENTS = 6;
+const ROLES = ['single', 'round', 'baseline', 'confirmation'];
+const EXPERIMENTS = 12;
 
 const change = fc.record({
   index: fc.nat(EXPERIMENTS - 1),
@@ -29,7 +30,11 @@ it('counts per worker, agent and variant as a recount does, whatever changes in 
       for (const [index, experiment_id] of ids.entries())
         await db
           .updateTable('experiments')
-          .set({ agent: AGENTS[index % AGENTS.length] ?? null, variant_hash: `sha256:${index % 2}` })
+          .set({
+            agent: AGENTS[index % AGENTS.length] ?? null,
+            variant_hash: `sha256:${index % 2}`,
+            role: ROLES[index % ROLES.length] ?? 'single',
+          })
           .where('experiment_id', '=', experiment_id)
           .execute();
       for (const { index, paid, ...columns } of changes) {
@@ -77,7 +82,9 @@ it('counts per worker, agent and variant as a recount does, whatever changes in 
           ),
         });
       }
-      const proposals = rows.filter(({ agent, verdict }) => agent !== null && verdict !== null);
+      const proposals = rows.filter(
+        ({ agent, verdict, role }) => agent !== null && verdict !== null && ['single', 'round'].includes(role),
+      );
       const agents = await loadAgentStandings(db, 100, 0);
       expect(agents.total).toBe(new Set(proposals.map(({ agent }) => agent)).size);
       for (const standing of agents.rows) {

@@ -7,23 +7,28 @@ const isRun = (row: string) => `(${row}.worker_endpoint is not null and ${row}.s
 const isScored = (row: string) =>
   `(${isRun(row)} and ${row}.val_bpb is not null and ${row}.verdict is not null and ${row}.verdict in ${COUNTING})`;
 const isLost = (row: string) => `(${isRun(row)} and ${row}.state = 'lost')`;
+const isUnpaid = (row: string) => `(${row}.worker_endpoint is not null and ${row}.state = 'unpaid')`;
+const hasEnded = (row: string) => `(${isRun(row)} or ${isUnpaid(row)})`;
 const runCounts = (row: string) =>
-  `${isRun(row)}, ${isScored(row)}, ${isLost(row)}, 0, ${isRun(row)} * ${row}.updated_at`;
+  `${isRun(row)}, ${isScored(row)}, ${isLost(row)}, ${isUnpaid(row)}, 0, ${isRun(row)} * ${row}.updated_at`;
 const paid = (row: string) => `(case when ${row}.state in ${PAID} then ${row}.value else 0 end)`;
 
 const upsert = (values: string) =>
-  `insert into worker_tallies (worker_endpoint, runs, scored, lost, spent, seen_at) ${values}
+  `insert into worker_tallies (worker_endpoint, runs, scored, lost, unpaid, spent, seen_at) ${values}
     on conflict (worker_endpoint) do update set
       runs = runs + excluded.runs, scored = scored + excluded.scored, lost = lost + excluded.lost,
+      unpaid = unpaid + excluded.unpaid,
       spent = spent + excluded.spent, seen_at = max(seen_at, excluded.seen_at)`;
 const add = (row: string, counts: string) =>
   upsert(`select ${row}.worker_endpoint, ${counts} where ${row}.worker_endpoint is not null`);
 const takeRun = `update worker_tallies set runs = runs - ${isRun('old')}, scored = scored - ${isScored('old')},
-    lost = lost - ${isLost('old')}
+    lost = lost - ${isLost('old')}, unpaid = unpaid - ${isUnpaid('old')}
   where worker_endpoint = old.worker_endpoint`;
 
 const KEEPING = `('KEEP', 'KEEP-SIMPLER')`;
-const isProposal = (row: string) => `(${row}.agent is not null and ${row}.verdict is not null)`;
+/** Baselines and repeats are nobody's idea. */
+const isProposal = (row: string) =>
+  `(${row}.agent is not null and ${row}.verdict is not null and ${row}.role in ('single', 'round'))`;
 const ofAgent = (row: string) =>
   `${row}.agent, 1, ${row}.val_bpb is not null and ${row}.verdict in ${COUNTING}, ${row}.verdict in ${KEEPING}`;
 const upsertAgent = (row: string) =>
@@ -38,26 +43,26 @@ const upsertAgent = (row: string) =>
 export const TALLIES: readonly string[] = [
   `create table worker_tallies (
     worker_endpoint text primary key, runs integer not null, scored integer not null, lost integer not null,
-    spent integer not null, seen_at integer not null) strict`,
+    unpaid integer not null, spent integer not null, seen_at integer not null) strict`,
   `insert into worker_tallies
-    select row.worker_endpoint, sum(${isRun('row')}), sum(${isScored('row')}), sum(${isLost('row')}), 0,
+    select row.worker_endpoint, sum(${isRun('row')}), sum(${isScored('row')}), sum(${isLost('row')}), sum(${isUnpaid('row')}), 0,
       max(${isRun('row')} * row.updated_at) from experiments as row
     where row.worker_endpoint is not null group by row.worker_endpoint`,
   upsert(
-    `select row.worker_endpoint, 0, 0, 0, sum(${paid('row')}), 0 from attempts as row where true group by row.worker_endpoint`,
+    `select row.worker_endpoint, 0, 0, 0, 0, sum(${paid('row')}), 0 from attempts as row where true group by row.worker_endpoint`,
   ),
-  `create trigger experiments_tally_new after insert on experiments when ${isRun('new')} begin
+  `create trigger experiments_tally_new after insert on experiments when ${hasEnded('new')} begin
     ${add('new', runCounts('new'))}; end`,
   `create trigger experiments_tally_change after update of state, verdict, val_bpb, worker_endpoint, updated_at on experiments
-    when ${isRun('old')} or ${isRun('new')} begin
+    when ${hasEnded('old')} or ${hasEnded('new')} begin
     ${takeRun};
     ${add('new', runCounts('new'))}; end`,
   `create trigger attempts_tally_new after insert on attempts when ${paid('new')} > 0 begin
-    ${add('new', `0, 0, 0, ${paid('new')}, 0`)}; end`,
+    ${add('new', `0, 0, 0, 0, ${paid('new')}, 0`)}; end`,
   `create trigger attempts_tally_change after update of state, value, worker_endpoint on attempts
     when ${paid('old')} <> ${paid('new')} or old.worker_endpoint <> new.worker_endpoint begin
     update worker_tallies set spent = spent - ${paid('old')} where worker_endpoint = old.worker_endpoint;
-    ${add('new', `0, 0, 0, ${paid('new')}, 0`)}; end`,
+    ${add('new', `0, 0, 0, 0, ${paid('new')}, 0`)}; end`,
   `create table agent_tallies (
     agent text primary key, runs integer not null, scored integer not null, kept integer not null) strict`,
   `insert into agent_tallies select agent, sum(runs), sum(scored), sum(kept) from (
@@ -66,7 +71,7 @@ export const TALLIES: readonly string[] = [
   `create trigger experiments_tally_agent_new after insert on experiments when ${isProposal('new')} begin
     ${upsertAgent('new')}; end`,
   `create trigger experiments_tally_agent_change after update of verdict, val_bpb on experiments
-    when new.agent is not null begin
+    when new.agent is not null and new.role in ('single', 'round') begin
     update agent_tallies set runs = runs - (old.verdict is not null),
       scored = scored - coalesce(old.val_bpb is not null and old.verdict in ${COUNTING}, 0),
       kept = kept - coalesce(old.verdict in ${KEEPING}, 0) where agent = old.agent;
