@@ -36,7 +36,6 @@ export class AuditEngine {
   #secret: Promise<string> | undefined;
   /** Loop → what is to be run again, and what that follows from: nothing changes between two results. */
   readonly #plans = new Map<string, { readonly signature: string; readonly plan: Plan }>();
-  readonly #tasks = new Map<string, Promise<Task>>();
 
   constructor(db: Db, clock: Clock) {
     this.#db = db;
@@ -64,9 +63,8 @@ export class AuditEngine {
   async #plan(loop: Loop, experiments: readonly Experiment[]): Promise<Plan> {
     const { rootHash, loopId, settings } = loop;
     const nowMs = this.#clock.nowMs();
-    this.#tasks.set(rootHash, this.#tasks.get(rootHash) ?? loadTask(this.#db, rootHash));
     const [task, runs, standings, secret] = await Promise.all([
-      this.#tasks.get(rootHash) ?? loadTask(this.#db, rootHash),
+      loadTask(this.#db, rootHash),
       loadScoredRuns(this.#db, { rootHash, scope: loop.loopId }),
       loadStandings(this.#db, nowMs),
       this.#loadSecret(),

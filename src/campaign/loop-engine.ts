@@ -16,11 +16,18 @@ const MAX_RUNS = 10_000;
 const MAX_BASELINE_TRIES = 2;
 
 /**
- * Before so many waves end the queue, its proposals start ahead of extra runs, which then fill the workers that the last
- * proposals leave free: none of these waits for what an extra run shows, but extra runs wait for what these show. Not
- * where a target may make the rest needless.
+ * The proposals of so many waves before the end of a loop start ahead of extra runs, which then fill the workers that the
+ * last proposals leave free: none of these waits for what an extra run shows, but extra runs wait for what these show.
+ * Not where a target may make the rest needless.
  */
 const LAST_WAVES = 2;
+
+/** How many free workers are kept for proposals rather than extra runs. */
+function countReserved({ settings, queue }: Loop, { roundsStarted }: LoopProgress): number {
+  const left = settings.rounds - roundsStarted;
+  const isEnd = queue.length >= left && left <= LAST_WAVES * (settings.parallel - 1);
+  return isEnd && settings.targetValBpb === null ? left : 0;
+}
 
 /** Where a loop stands, derived from its experiments. */
 export interface LoopProgress {
@@ -90,12 +97,11 @@ export class LoopEngine {
     const { settings } = loop;
     const free =
       settings.deadlineMs !== null && nowMs >= settings.deadlineMs ? 0 : settings.parallel - progress.inFlight;
-    const queued = Math.min(loop.queue.length, settings.rounds - progress.roundsStarted);
-    const isLast = settings.targetValBpb === null && queued <= LAST_WAVES * (settings.parallel - 1);
-    const reserved = isLast ? queued : 0;
-    const { started, championValBpb } = await this.#audits.review(loop, progress.runs, free - reserved);
-    const inFlight = progress.inFlight + started;
+    const { championValBpb } = await this.#audits.review(loop, progress.runs, 0);
     const stop = findStop(loop, progress.runs, { nowMs, championValBpb });
+    const reserved = stop ? 0 : countReserved(loop, progress);
+    const { started } = await this.#audits.review(loop, progress.runs, free - reserved);
+    const inFlight = progress.inFlight + started;
     if (stop) return inFlight > 0 ? undefined : this.#close(loop, 'finished', stop);
     const room = Math.min(free - started, settings.rounds - progress.roundsStarted);
     if (room > 0 && loop.queue.length > 0) return this.#startRounds(loop, progress.roundsStarted, room);
@@ -121,7 +127,7 @@ export class LoopEngine {
   async #startBaseline(loop: Loop, { runs }: LoopProgress): Promise<void> {
     const tries = runs.filter((run) => run.role === 'baseline').length;
     const proposal = {
-      trainHash: loop.rootHash,
+      trainHash: loop.baselineHash,
       parentHash: null,
       config: {},
       description: 'baseline',

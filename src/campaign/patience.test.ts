@@ -10,7 +10,7 @@ const MINUTE = 60_000;
 /** Ends of a run on a fast and a slow worker, of which the fast one is busy for some minutes more. */
 function ask(busyMinutes: number, waiting: number, fastPrice = PRICE): boolean {
   const paces = new Map<string, Pace>([
-    ['slow', { freeAtMs: 0, runMs: 10 * MINUTE, priceAtomic: PRICE }],
+    ['slow', { freeAtMs: 0, runMs: 11 * MINUTE, priceAtomic: PRICE }],
     ['fast', { freeAtMs: busyMinutes * MINUTE, runMs: 5 * MINUTE, priceAtomic: fastPrice }],
   ]);
   return isWorthStarting({ endpoint: 'slow', priceAtomic: PRICE }, ['fast'], { waiting, paces }, 0);
@@ -19,10 +19,10 @@ function ask(busyMinutes: number, waiting: number, fastPrice = PRICE): boolean {
 describe('whether to start on a slow worker', () => {
   it.each([
     ['that ends later than a busy one would', 2, 1, PRICE, false],
-    ['that ends first', 6, 1, PRICE, true],
     ['while more waits than the busy one could do by then', 2, 2, PRICE, true],
     ['that is cheaper than the busy one', 2, 1, atomicUsdc(60_000), true],
     ['while the other should have ended long ago', -2, 1, PRICE, true],
+    ['rather than wait longer than anything waits', 5.5, 1, PRICE, true],
   ] as const)('%s', (_what, busyMinutes, waiting, fastPrice, expected) => {
     expect(ask(busyMinutes, waiting, fastPrice)).toBe(expected);
   });

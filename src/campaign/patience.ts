@@ -23,18 +23,22 @@ export interface Outlook {
 
 /** A worker that is so far behind its usual duration may never end. */
 const OVERDUE_MS = 60_000;
+/** Nothing waits longer for a better worker than this, in milliseconds. */
+const MAX_WAIT_MS = 5 * 60_000;
 
 /**
  * Whether to start on a free worker now: no, if busy ones that are no dearer end everything that waits before it would
  * end this one. Among equal runs on workers of unequal speed this is the order that ends first.
  * @param free the worker that would be started on
- * @param busy endpoints of workers that would do as well, once they are free
+ * @param busy endpoints of workers that would be chosen before it, were they free
+ * @param sinceMs since when the run waits
  */
 export function isWorthStarting(
   free: { readonly endpoint: string; readonly priceAtomic: AtomicUsdc },
   busy: readonly string[],
   { waiting, paces }: Outlook,
   nowMs: number,
+  sinceMs = nowMs,
 ): boolean {
   const own = paces.get(free.endpoint);
   if (!own) return true;
@@ -42,6 +46,7 @@ export function isWorthStarting(
   const earlier = busy.flatMap((endpoint) => {
     const pace = paces.get(endpoint);
     if (!pace || pace.priceAtomic > free.priceAtomic || nowMs - pace.freeAtMs > OVERDUE_MS) return [];
+    if (Math.max(pace.freeAtMs, nowMs) - sinceMs > MAX_WAIT_MS) return [];
     const spareMs = endsAtMs - Math.max(pace.freeAtMs, nowMs);
     return [Math.max(0, Math.floor(spareMs / Math.max(1, pace.runMs)))];
   });
@@ -75,6 +80,7 @@ export async function loadOutlook(db: Db, usual: ReadonlyMap<string, UsualRun>, 
   return { waiting: await countWaiting(db), paces: new Map(paces) };
 }
 
+/** Runs without a worker, and proposals that running loops have queued or, in mode auto, will still design. */
 async function countWaiting(db: Db): Promise<number> {
   const [open, queued] = await Promise.all([
     db
@@ -86,10 +92,26 @@ async function countWaiting(db: Db): Promise<number> {
       .executeTakeFirstOrThrow(),
     db
       .selectFrom('loops')
-      .select(sql<number | null>`sum(json_array_length(queue))`.as('count'))
+      .select((eb) => [
+        sql<number>`json_array_length(queue)`.as('queued'),
+        sql<number>`settings ->> '$.rounds'`.as('rounds'),
+        sql<string | null>`settings ->> '$.mode'`.as('mode'),
+        eb
+          .selectFrom('experiments')
+          .select((run) => run.fn.countAll<number>().as('count'))
+          .whereRef('experiments.loop_id', '=', 'loops.loop_id')
+          .where('experiments.role', '=', 'round')
+          .as('started'),
+      ])
       .where('state', '=', 'running')
-      .executeTakeFirstOrThrow(),
+      .execute(),
   ]);
+  const ahead = queued.map(({ queued: now, rounds, mode, started }) =>
+    mode === 'auto' ? Math.max(now, rounds - (started ?? 0)) : now,
+  );
   // Whoever asks is waiting.
-  return Math.max(1, open.count + (queued.count ?? 0));
+  return Math.max(
+    1,
+    ahead.reduce((sum, count) => sum + count, open.count),
+  );
 }

@@ -381,6 +381,19 @@ it('is waited for when it is busy and would still end first, but not for ever', 
   expect(await choose(scenes, { outlook: outlook(1) })).toEqual({ kind: 'wait' });
   expect(await choose(scenes, { outlook: outlook(2) })).toMatchObject({ kind: 'worker', endpoint: A });
   expect(await choose(scenes, { outlook: outlook(1), preferred: A })).toMatchObject({ kind: 'worker', endpoint: A });
+  const elsewhere = {
+    outlook: outlook(1),
+    tiers: new Map([
+      [A, 'small'],
+      [B, 'large'],
+    ]),
+    wantedTier: 'small',
+  };
+  expect(await choose(scenes, elsewhere)).toMatchObject({ kind: 'worker', endpoint: A });
+  const doubtful = scenes.map((scene) => (scene.endpoint === B ? { ...scene, trust: 0.2 } : scene));
+  expect(await choose(doubtful, { outlook: outlook(1) })).toMatchObject({ kind: 'worker', endpoint: A });
+  const parties = [{ endpoint: C, payTo: null }];
+  expect(await choose(scenes, { outlook: outlook(1), parties })).toMatchObject({ kind: 'worker', endpoint: A });
   const later = { nowMs: NOW + 6 * 60_000 };
   expect(await choose(scenes, { outlook: outlook(1), ...later })).toMatchObject({ kind: 'worker', endpoint: A });
 });

@@ -91,14 +91,19 @@ export async function chooseWorker(experiment: Experiment, facts: ChoiceFacts): 
   return { kind: 'none', reason: priced.length > 0 ? tooDear(priced, experiment.maxPriceAtomic) : NOT_PAYABLE };
 }
 
-/** Nothing waits longer for a better worker than this, in milliseconds. */
-const MAX_WAIT_MS = 5 * 60_000;
-
+/** Whether to wait for a busy worker that would be chosen before the best of the free ones. */
 function isTooSlow(best: PricedCandidate, usable: readonly Candidate[], experiment: Experiment, facts: ChoiceFacts) {
-  const { nowMs, outlook, preferred, taken } = facts;
-  if (!outlook || best.endpoint === preferred || nowMs - experiment.createdAtMs > MAX_WAIT_MS) return false;
-  const busy = usable.map(({ endpoint }) => endpoint).filter((endpoint) => taken.has(endpoint));
-  return !isWorthStarting(best, busy, outlook, nowMs);
+  const { nowMs, outlook, preferred, taken, parties } = facts;
+  // For a repeat it takes a busy worker's price to know whether it is another party.
+  if (!outlook || best.endpoint === preferred || parties.length > 0) return false;
+  const busy = usable.flatMap((candidate): string[] => {
+    const pace = outlook.paces.get(candidate.endpoint);
+    if (!pace || !taken.has(candidate.endpoint)) return [];
+    const { priceAtomic } = pace;
+    const other = { ...candidate, priceAtomic, expectedAtomic: expectCost(candidate.endpoint, priceAtomic, facts) };
+    return compareCandidates(other, best, experiment, facts) < 0 ? [candidate.endpoint] : [];
+  });
+  return !isWorthStarting(best, busy, outlook, nowMs, experiment.createdAtMs);
 }
 
 const NO_WORKER: Reason = {
@@ -192,12 +197,17 @@ function priceCandidate(
   const { endpoint, owner } = candidate;
   const price = prices.get(endpoint);
   if (price?.kind !== 'priced' || !isOther({ endpoint, owner, payTo: price.payTo }, facts)) return [];
+  const { priceAtomic } = price;
+  return [{ ...candidate, priceAtomic, expectedAtomic: expectCost(endpoint, priceAtomic, facts) }];
+}
+
+/** Expected price of a result that can be believed, atomic USDC, slow ones dearer. */
+function expectCost(endpoint: string, priceAtomic: AtomicUsdc, facts: ChoiceFacts): number {
   const isStranger = standingOf(endpoint, facts).agreements === 0 && isSomebodyProven(facts);
   const trust = standingOf(endpoint, facts).trust * (isStranger ? STRANGER_TRUST : 1);
   const goodShare = reliability(facts.records.get(endpoint)) * trust;
   const weight = weighDuration(endpoint, facts.durations) * (facts.jobTakers?.has(endpoint) ? JOB_WEIGHT : 1);
-  const expectedAtomic = (Number(price.priceAtomic) / goodShare) * weight;
-  return [{ ...candidate, priceAtomic: price.priceAtomic, expectedAtomic }];
+  return (Number(priceAtomic) / goodShare) * weight;
 }
 
 /** A connection that has to stay open for a whole run is cut now and then; a job's result can be fetched again. */
