@@ -381,6 +381,9 @@ describe('get_leaderboard', () => {
     const found = await host.ok(Board, 'get_leaderboard', { search: 'TESTER prints', response_format: 'detailed' });
     expect(found).toMatchObject({ scope: 'experiments', total: 1 });
     expect(found.standings).toMatchObject([{ agent: 'tester', hypothesis: 'it prints a number' }]);
+    expect(await host.ok(Board, 'get_leaderboard', { search: ' ' })).toMatchObject({ scope: 'variants' });
+    const nine = 'tester it prints a number it prints a zebra';
+    expect(await host.ok(Board, 'get_leaderboard', { search: nine })).toMatchObject({ total: 0 });
     const none = await host.ok(Board, 'get_leaderboard', { search: 'tester "%_ no such words' });
     expect(none).toMatchObject({ total: 0, standings: [], next_step: expect.stringContaining('No experiment holds') });
   });

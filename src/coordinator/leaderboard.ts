@@ -33,7 +33,8 @@ const NOTHING_FOUND =
 
 /** The ranking of variants or workers, or the claims of workers, with the champion of the script that ran last. */
 export async function readLeaderboard(services: Services, wanted: LeaderboardInput) {
-  const scope = wanted.search === undefined ? wanted.scope : 'experiments';
+  const isSearch = wanted.search !== undefined && wanted.search.trim() !== '';
+  const scope = isSearch ? 'experiments' : wanted.scope;
   const input = { ...wanted, scope };
   const offset = parseCursor(input.cursor);
   const champion = await readChampion(services);
@@ -72,7 +73,7 @@ async function readOwnBoard(services: Services, input: LeaderboardInput, offset:
     const { ids, total } = await searchExperiments(db, search);
     const found = await Promise.all(ids.map((id) => loadExperiment(db, id)));
     const rows = found.flatMap((experiment, index) => (experiment ? [{ experiment, rank: offset + index + 1 }] : []));
-    const rest = describe(total, rows.length, search.words === '' ? NOTHING_YET : NOTHING_FOUND);
+    const rest = describe(total, rows.length, search.words.trim() === '' ? NOTHING_YET : NOTHING_FOUND);
     return { standings: buildRows(rows, EXPERIMENT_TABLE, format, { ...shared, ...rest }), ...rest };
   }
   const { rows, total } = await loadWorkerStandings(db, input.limit, offset);

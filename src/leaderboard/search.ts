@@ -3,7 +3,6 @@ import type { Db } from '../store/database.ts';
 
 /** How many of the newest experiments are looked through. */
 const SEARCHED = 50_000;
-const MAX_WORDS = 8;
 
 /** Which of the past experiments are wanted. */
 export interface Search {
@@ -31,8 +30,15 @@ export async function searchExperiments(
     .orderBy('experiment_id', 'desc')
     .limit(SEARCHED);
   let matching = db.selectFrom(newest.as('newest'));
-  for (const word of words.split(/\s+/).filter(Boolean).slice(0, MAX_WORDS))
-    matching = matching.where((eb) => eb(sql<number>`instr(newest.words, lower(${word}))`, '>', 0));
+  // The database knows the case of ASCII letters only.
+  for (const word of words.split(/\s+/).filter(Boolean))
+    matching = matching.where((eb) =>
+      eb.or(
+        [...new Set([word, word.toLowerCase(), word.toUpperCase()])].map((form) =>
+          eb(sql<number>`instr(newest.words, lower(${form}))`, '>', 0),
+        ),
+      ),
+    );
   const rows = await matching
     .select(['newest.experiment_id', sql<number>`count(*) over ()`.as('total')])
     .orderBy('newest.created_at', 'desc')
