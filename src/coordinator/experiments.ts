@@ -17,7 +17,7 @@ import type { Services } from './services.ts';
 import type { RunnerStarter } from './spawn-runner.ts';
 import { type NamedBases, resolveVariant, type VariantInput } from './variant-input.ts';
 import { waitUntil } from './wait.ts';
-import { resolveWorker } from './workers.ts';
+import { assertWanted, resolveWorker } from './workers.ts';
 
 export interface SubmitInput extends VariantInput, Insistence {
   /** Endpoint, worker id or `auto`. */
@@ -147,6 +147,7 @@ async function assertMayStart(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { desk, clock } = services;
+  if (workerRequest !== 'auto') assertWanted(services, workerRequest);
   const hasWallet = desk.walletKind !== null;
   if (quote) {
     if (!hasWallet) throw new NoWalletError();

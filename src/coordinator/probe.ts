@@ -10,7 +10,7 @@ import type { StoredTerms } from '../payment/attempt.ts';
 import { saveQuote } from '../payment/quote.ts';
 import type { Services } from './services.ts';
 import { matchPayee } from './worker-view.ts';
-import { resolveWorker } from './workers.ts';
+import { assertWanted, resolveWorker } from './workers.ts';
 
 /** Offers with less time than this from signing to settling cannot pay for a five-minute run, in seconds. */
 const COMFORTABLE_TIMEOUT_SECONDS = 600;
@@ -22,6 +22,7 @@ const COMFORTABLE_TIMEOUT_SECONDS = 600;
 export async function probeWorker(services: Services, worker: string, signal?: AbortSignal) {
   const { db, clock, desk, config } = services;
   const target = await resolveWorker(services, worker);
+  assertWanted(services, target.endpoint);
   const [health, probe, mode] = await Promise.all([
     services.worker.fetchHealth(target.endpoint, signal),
     services.worker.probe(target.endpoint, signal),

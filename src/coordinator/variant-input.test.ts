@@ -20,9 +20,9 @@ print(f"val_bpb: {DEPTH * RATE}")
 `;
 
 /** A store in which the script ran with a config; and what is made of it. */
-async function openWith(config: JsonObject) {
+async function openWith(config: JsonObject, source = SOURCE) {
   const db = await openStore();
-  const variant = createVariant({ source: SOURCE, base: null, edits: [], config });
+  const variant = createVariant({ source, base: null, edits: [], config });
   const draft = { variant, subject: variant.variantHash, workerRequest: 'auto', quoteId: null, consent: NO_CONSENT };
   const nobody = { idempotencyKey: null, hypothesis: null, agent: null, loop: null };
   const { experiment } = await draftExperiment(db, { ...draft, ...nobody, maxPriceAtomic: atomicUsdc(1) }, NOW);
@@ -60,6 +60,15 @@ describe('a variant of a base that has a config', () => {
       DEPTH: 4,
       RATE: 1,
     });
+  });
+
+  it('lets an edit win where the constant is no plain literal, too', async () => {
+    const { resolve } = await openWith(
+      { STEPS: 9, RATE: 0.1 },
+      'STEPS = int(8)  # of training\nRATE = 0.5\nprint("val_bpb:", STEPS)\n',
+    );
+    expect((await resolve('champion', ['int(8)', 'int(12)'])).config).toEqual({ RATE: 0.1 });
+    expect((await resolve('champion', ['of training', 'or so'])).config).toEqual({ STEPS: 9, RATE: 0.1 });
   });
 
   it('inherits nothing from a source that is named by its hash', async () => {

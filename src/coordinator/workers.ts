@@ -144,7 +144,6 @@ export async function resolveWorker(services: Services, worker: string): Promise
         `${JSON.stringify(worker.slice(0, 200))} is not the address of a worker.`,
         'Give a full address such as https://host/services/autoresearch-worker.',
       );
-    assertWanted(services, endpoint);
     const found = await services.discovery.discover({ limit: MAX_WORKERS });
     const known = found.workers.find((candidate) => candidate.workerEndpoint === endpoint);
     return { endpoint, workerId: known?.workerId ?? null, known: known ?? null };
@@ -154,7 +153,6 @@ export async function resolveWorker(services: Services, worker: string): Promise
     ({ workerId, identities }) => workerId === worker || identities.some((entry) => entry.workerId === worker),
   );
   if (known?.workerEndpoint) {
-    assertWanted(services, known.workerEndpoint);
     return { endpoint: known.workerEndpoint, workerId: known.workerId, known };
   }
   throw new NotFoundError('worker', worker, 'Give an endpoint (https://…) or a worker_id from discover_workers.');

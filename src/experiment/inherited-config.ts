@@ -15,8 +15,19 @@ interface Program {
 export function inheritConfig(base: Program, source: string, given: JsonObject): JsonObject {
   if (Object.keys(base.config).length === 0) return given;
   const [before, now] = [readKnobs(base.source), readKnobs(source)];
-  const kept = Object.entries(base.config).filter(([name]) =>
-    isDeepStrictEqual(before.get(name)?.value, now.get(name)?.value),
-  );
+  const isSame = (name: string) => {
+    const [was, is] = [before.get(name), now.get(name)];
+    // Where its value is no plain literal, the lines that set it are compared.
+    return was && is
+      ? isDeepStrictEqual(was.value, is.value)
+      : isDeepStrictEqual(findLines(base.source, name), findLines(source, name));
+  };
+  const kept = Object.entries(base.config).filter(([name]) => isSame(name));
   return { ...Object.fromEntries(kept), ...given };
+}
+
+/** Lines that name a constant, whatever they do with it. */
+function findLines(source: string, name: string): string[] {
+  const lines = source.split('\n').map((line) => line.replace(/#.*/, '').trim());
+  return lines.filter((line) => line.split(/\W+/).includes(name));
 }

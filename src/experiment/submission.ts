@@ -33,7 +33,18 @@ export function keyOf(submission: Submission): string {
 export async function findSubmitted(db: Db | Trx, submission: Submission): Promise<Experiment | undefined> {
   const known = await findByKey(db, keyOf(submission));
   if (!known || submission.idempotencyKey !== null) return known;
-  return WITHOUT_PAYMENT.includes(known.state) ? undefined : known;
+  if (WITHOUT_PAYMENT.includes(known.state)) return undefined;
+  // What a worker spoilt for somebody else is no answer to who never asked that one.
+  return isSpoilt(known) && (await isAnswered(db, keyOf(submission))) ? undefined : known;
+}
+
+/** Whether a key stands for an experiment that another submission made. */
+async function isAnswered(db: Db | Trx, key: string): Promise<boolean> {
+  return (await db.selectFrom('keys').select('key').where('key', '=', key).executeTakeFirst()) !== undefined;
+}
+
+function isSpoilt({ state, judgement }: Experiment): boolean {
+  return state === 'lost' || judgement?.verdict === 'INVALID' || judgement?.verdict === 'SUSPECT';
 }
 
 /** Finds the experiment for which a key stands. */

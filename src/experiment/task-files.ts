@@ -76,7 +76,8 @@ function readTaskFile(folder: string, file: string): Task | TaskFault {
     const path = join(folder, file);
     const { size } = statSync(path);
     if (size > MAX_BYTES) return fault(`it has ${size} bytes, at most ${MAX_BYTES} are read`);
-    text = readFileSync(path, 'utf8');
+    // Editors of some systems put a byte order mark first.
+    text = readFileSync(path, 'utf8').replace(/^\uFEFF/, '');
   } catch (error) {
     return fault(`it cannot be read (${codeOf(error)})`);
   }

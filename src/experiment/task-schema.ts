@@ -3,6 +3,10 @@ import * as z from 'zod';
 const Identifier = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*$/);
 const Identifiers = z.array(Identifier).max(200).default([]);
 
+const Range = z
+  .strictObject({ min: z.number(), max: z.number() })
+  .refine(({ min, max }) => min <= max, { message: 'min is above max' });
+
 /**
  * What is known of a training script: how it is recognised, what its score may be, and which of its parts are rules of
  * the game rather than ideas. Operators write the same as JSON.
@@ -10,16 +14,21 @@ const Identifiers = z.array(Identifier).max(200).default([]);
 export const TaskSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,40}$/),
   /** How a root source is recognised: all of `names` occur in it, and at least `atLeast` of `knobs` are assigned in it. */
-  signature: z.strictObject({
-    names: z.array(Identifier).min(1),
-    knobs: Identifiers,
-    atLeast: z.int().min(0).default(0),
-  }),
+  signature: z
+    .strictObject({
+      names: z.array(Identifier).min(1),
+      knobs: Identifiers,
+      atLeast: z.int().min(0).default(0),
+    })
+    .refine(({ knobs, atLeast }) => atLeast <= knobs.length, {
+      path: ['atLeast'],
+      message: 'atLeast is more than there are knobs: no script would ever match',
+    }),
   entryScript: z.string().default('train.py'),
   metric: z.string().regex(/^\w+$/).default('val_bpb'),
   direction: z.enum(['lower', 'higher']).default('lower'),
   /** Scores outside are no result of this task. */
-  plausible: z.strictObject({ min: z.number(), max: z.number() }).default({ min: 0.5, max: 10 }),
+  plausible: Range.default({ min: 0.5, max: 10 }),
   /** A larger gain over the champion in one step is suspect. */
   maxGain: z.number().positive().default(0.1),
   /** Functions, classes and variables that may be neither redefined nor changed. */
@@ -43,7 +52,7 @@ export const TaskSchema = z.strictObject({
   /** The constant that seeds the run, or the function that is called with the seed; null: the script has none. */
   seedKnob: Identifier.nullable().default(null),
   /** Values that a knob may have, both ends included. */
-  knobRanges: z.record(Identifier, z.strictObject({ min: z.number(), max: z.number() })).default({}),
+  knobRanges: z.record(Identifier, Range).default({}),
   /** What ends a run. */
   budgetRule: z.strictObject({ kind: z.enum(['seconds', 'flops', 'data', 'steps', 'unknown']), text: z.string() }),
   /** Usual duration of a whole run, seconds; null: unknown. */
