@@ -86,6 +86,32 @@ describe('a title', () => {
   });
 });
 
+describe('a market of several tiers', () => {
+  const large = run('baseline', 'ann', 'base', 1, { verdict: 'BASELINE', tier: 'large' });
+  const found = run('round', 'bob', 'idea', 0.99, { verdict: 'KEEP', tier: 'large' });
+  const voice = run('confirmation', 'cid', 'idea', 0.99, { verdict: 'KEEP', tier: 'large', seed: '43' });
+  const again = run('confirmation', 'cid', 'idea', 0.99, { verdict: 'KEEP', tier: 'large', seed: '44' });
+  const elsewhere = run('confirmation', 'dan', 'idea', 0.9, { tier: 'xl', verdict: 'RETEST' });
+
+  it('has no voice for a gain where the champion never ran', () => {
+    const market = [large, ...CROWD, found, voice, again];
+    expect(decide([...market, elsewhere])).toBeNull();
+    expect(decide([...market, { ...elsewhere, tier: 'large', valBpb: 0.99 }])).toMatchObject({ cause: 'confirmed' });
+  });
+
+  it('gives no title back and forth between two that each seem better somewhere', () => {
+    const other = run('round', 'eve', 'other', 0.98, { verdict: 'KEEP', tier: 'large' });
+    const confirm = (worker: string, idea: string, tier: string, valBpb: number, seed: string) =>
+      run('confirmation', worker, idea, valBpb, { tier, seed });
+    const better = [confirm('bob', 'other', 'large', 0.98, '43'), confirm('dan', 'other', 'large', 0.98, '44')];
+    const worse = [confirm('dan', 'idea', 'xl', 0.9, '43'), confirm('eve', 'idea', 'xl', 0.9, '44')];
+    const runs = [large, ...CROWD, found, voice, other, ...better, confirm('cid', 'other', 'xl', 0.95, '45'), ...worse];
+    const titles = [large, other, found].map((of, index) => ({ ...titleOf(of), seq: index + 1 }));
+    expect(decide(runs, { titles: titles.slice(0, 1) })).toMatchObject({ experimentId: other.experimentId });
+    expect(decide(runs, { titles })).toBeNull();
+  });
+});
+
 describe('evidence', () => {
   it('leaves out what a worker says that others contradicted elsewhere', () => {
     const quarrel = ['bob', 'cid', 'dan'].map((worker, index) => run('audit', worker, 'x', index === 0 ? 0.95 : 1));

@@ -54,15 +54,17 @@ export function compareRuns(
   other: readonly ScoredRun[],
   { runs, task }: Pick<TitleFacts, 'runs' | 'task'>,
 ): Comparison | null {
-  const [tier] = groupBy(
-    own.filter((run) => other.some((peer) => peer.tier === run.tier)),
-    (run) => run.tier,
-  ).toSorted((a, b) => b.length - a.length);
-  const name = tier?.[0]?.tier;
-  if (!tier || name === undefined) return null;
+  const name = findCommonTier(own, other);
+  if (name === undefined) return null;
   const noise = estimateNoise(runs, task.noisePrior, name);
-  const peers = other.filter((run) => run.tier === name);
-  return compareScores(tier, peers, noise, task.noisePrior);
+  const on = (some: readonly ScoredRun[]) => some.filter(({ tier }) => tier === name);
+  return compareScores(on(own), on(other), noise, task.noisePrior);
+}
+
+/** The tier on which both ran, and the first of them most often. */
+function findCommonTier(own: readonly ScoredRun[], other: readonly ScoredRun[]): string | undefined {
+  const shared = own.filter((run) => other.some((peer) => peer.tier === run.tier));
+  return onMainTier(shared)[0]?.tier;
 }
 
 /** So far below the bar, in z, may noise bring what is left without the best voice. */
@@ -131,7 +133,10 @@ function findPredecessor({ titles, runs, task }: TitleFacts, holder: Title, sele
 /** Whether other parties, as many as are needed and to be had, confirm a gain over a champion, and it does not rest on one. */
 function isConfirmed(facts: TitleFacts, own: FamilyEvidence, champion: readonly ScoredRun[]): boolean {
   if (own.isSplit || !isShown(facts, own, champion)) return false;
-  return listVoices(own).length >= countVoicesNeeded(facts) || facts.refused.has(own.selecting.experimentId);
+  // Who ran it where the champion did not has said nothing about the gain.
+  const tier = findCommonTier(own.fresh, champion);
+  const heard = { ...own, fresh: own.fresh.filter((run) => run.tier === tier) };
+  return listVoices(heard).length >= countVoicesNeeded(facts) || facts.refused.has(own.selecting.experimentId);
 }
 
 /** Whether fresh runs show a gain, and still nearly do without the one that speaks most for it: that may be a lie. */
@@ -177,6 +182,8 @@ function findSuccessor(facts: TitleFacts, holder: FamilyEvidence): TitleChange |
   const earned = facts.runs.flatMap((found) => {
     if (found.loopId !== facts.loopId || !isWouldBe(found, holder.selecting) || isExtra(found)) return [];
     const run = findSelecting(found, facts.runs);
+    // Between tiers two champions could each seem better than the other for ever.
+    if (facts.titles.some(({ variantHash }) => variantHash === run.variantHash)) return [];
     const own = gatherEvidence(run, facts.runs, facts.task);
     if (own.isDisputed || own.isSplit) return [];
     if (own.fresh.length > 0) return isConfirmed(facts, own, theirs) ? [{ run, runs: own.fresh, verified: true }] : [];
