@@ -1,8 +1,8 @@
 import type { Experiment } from '../experiment/experiment.ts';
+import type { ChoiceFacts } from './choice-facts.ts';
 import type { ScoredRun } from './evidence.ts';
 import { findHomeTier } from './family.ts';
 import type { Champion } from './judge.ts';
-import type { ChoiceFacts } from './worker-choice.ts';
 
 /** What is known of a lineage when a worker is chosen for one of its runs. */
 export interface PlaceFacts {

@@ -6,10 +6,11 @@ import { draftFromOperator, type Worker } from '../discovery/worker.ts';
 import { type Experiment, NO_CONSENT } from '../experiment/experiment.ts';
 import { draftExperiment } from '../experiment/journal.ts';
 import { createVariant } from '../experiment/variant.ts';
+import type { ChoiceFacts } from './choice-facts.ts';
 import type { Party } from './party.ts';
 import type { Price } from './prices.ts';
 import { NEW_STANDING, type Standing } from './standing.ts';
-import { type ChoiceFacts, chooseWorker } from './worker-choice.ts';
+import { chooseWorker } from './worker-choice.ts';
 
 const NOW = 1_790_000_000_000;
 const MAX_PRICE = 100_000;
@@ -280,7 +281,7 @@ describe('the worker that is chosen', () => {
     });
     expect(await choose([{ endpoint: A }], { preferred: A })).toMatchObject({ choice: 'preferred worker, 0.01 USDC' });
     const repeat = await choose([{ endpoint: A }], { parties: [{ endpoint: B, payTo: null }] });
-    expect(repeat).toMatchObject({ choice: expect.stringMatching(/^least expected cost of 1 independent worker: /) });
+    expect(repeat).toMatchObject({ choice: expect.stringMatching(/^the only independent worker: /) });
   });
 });
 

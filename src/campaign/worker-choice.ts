@@ -1,56 +1,11 @@
-import { sha256 } from '../base/hash.ts';
 import { type AtomicUsdc, formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
-import type { Worker } from '../discovery/worker.ts';
 import type { WorkerPick } from '../experiment/drive.ts';
 import type { Experiment, Reason } from '../experiment/experiment.ts';
+import { type Candidate, type ChoiceFacts, isOther, type PricedCandidate, standingOf } from './choice-facts.ts';
 import { NO_INDEPENDENT_WORKER } from './extra-facts.ts';
-import { type OwnRecord, reliability } from './own-record.ts';
-import { isIndependent, type Party } from './party.ts';
-import { isWorthStarting, type Outlook } from './patience.ts';
-import type { Price } from './prices.ts';
-import { NEW_STANDING, type Standing } from './standing.ts';
-
-/** Everything that the choice of a worker depends on. */
-export interface ChoiceFacts {
-  readonly nowMs: number;
-  readonly workers: readonly Worker[];
-  /** Endpoints that run an experiment of this store right now. */
-  readonly taken: ReadonlySet<string>;
-  readonly records: ReadonlyMap<string, OwnRecord>;
-  /** What audits and failures say of each worker; new ones are missing. */
-  readonly standings: ReadonlyMap<string, Standing>;
-  /** Usual duration of a run on a worker, seconds; missing where nobody knows. */
-  readonly durations: ReadonlyMap<string, number>;
-  /** Tier of each worker, as its last run had it. */
-  readonly tiers: ReadonlyMap<string, string>;
-  /** Tier of the runs that this one is to be compared with: scores of others tell nothing beside them; null: any. */
-  readonly wantedTier: string | null;
-  /** Whether a score of another tier would be worth nothing at all: better wait for a worker than pay for it. */
-  readonly isComparison?: boolean;
-  /** For a repeat: who ran the program already, none of whom may run it again; empty for others. */
-  readonly parties: readonly Party[];
-  /** Endpoint that the caller would like best. */
-  readonly preferred: string | null;
-  /** Endpoints that take a run as a job, whose result is fetched; absent: nobody knows. */
-  readonly jobTakers?: ReadonlySet<string>;
-  /** Absent: nobody is waited for while another worker is free. */
-  readonly outlook?: Outlook;
-  readonly fetchPrices: (endpoints: readonly string[]) => Promise<ReadonlyMap<string, Price>>;
-}
-
-interface Candidate {
-  readonly endpoint: string;
-  readonly workerId: string | null;
-  readonly owner: string | null;
-  readonly isBusy: boolean;
-}
-
-interface PricedCandidate extends Candidate {
-  readonly priceAtomic: AtomicUsdc;
-  /** Price of a result that can be believed, slow ones dearer. */
-  readonly expectedAtomic: number;
-}
+import { isWorthStarting } from './patience.ts';
+import { compareCandidates, expectCost, explain, priceCandidate, rankTier } from './worker-rank.ts';
 
 /** An avoided worker that comes back within this time is worth waiting for, in milliseconds. */
 const SHORT_WAIT_MS = 30_000;
@@ -69,15 +24,13 @@ export async function chooseWorker(experiment: Experiment, facts: ChoiceFacts): 
     const isShort = known.some(({ endpoint }) => (avoid[endpoint] ?? 0) - facts.nowMs < SHORT_WAIT_MS);
     return isShort ? { kind: 'wait' } : { kind: 'none', reason: experiment.reason ?? NO_WORKER };
   }
-  const isOnTier = ({ endpoint }: Candidate) => rankTier(endpoint, facts) < 2;
   const free = usable.filter(({ endpoint }) => !facts.taken.has(endpoint));
   if (free.length === 0) return { kind: 'wait' };
   const prices = await facts.fetchPrices(free.map(({ endpoint }) => endpoint));
   const priced = free.flatMap((candidate) => priceCandidate(candidate, prices, facts));
   const affordable = priced.filter(({ priceAtomic }) => priceAtomic <= experiment.maxPriceAtomic);
   const best = affordable.toSorted((a, b) => compareCandidates(a, b, experiment, facts))[0];
-  const mayWait = facts.isComparison && free.length < usable.length;
-  if (best && mayWait && rankTier(best.endpoint, facts) === 2 && usable.some(isOnTier)) return { kind: 'wait' };
+  if (best && isElsewhere(best, usable, experiment, facts)) return { kind: 'wait' };
   if (best && isTooSlow(best, usable, experiment, facts)) return { kind: 'wait' };
   if (best)
     return {
@@ -89,6 +42,16 @@ export async function chooseWorker(experiment: Experiment, facts: ChoiceFacts): 
   if (free.length < usable.length) return { kind: 'wait' };
   if (facts.parties.length > 0 && priced.length === 0 && prices.size > 0) return { kind: 'none', reason: NOBODY_ELSE };
   return { kind: 'none', reason: priced.length > 0 ? tooDear(priced, experiment.maxPriceAtomic) : NOT_PAYABLE };
+}
+
+/** Longer than a usual run, and shorter than any experiment waits for a worker, in milliseconds. */
+const MAX_WAIT_FOR_TIER_MS = 12 * 60_000;
+
+/** Whether a run that is to be compared would land on another tier while a worker of the right one is only busy. */
+function isElsewhere(best: Candidate, usable: readonly Candidate[], { createdAtMs }: Experiment, facts: ChoiceFacts) {
+  if (!facts.isComparison || facts.nowMs - createdAtMs > MAX_WAIT_FOR_TIER_MS) return false;
+  const isHere = ({ endpoint }: Candidate) => rankTier(endpoint, facts) < 2;
+  return !isHere(best) && usable.some((candidate) => facts.taken.has(candidate.endpoint) && isHere(candidate));
 }
 
 /** Whether to wait for a busy worker that would be chosen before the best of the free ones. */
@@ -123,15 +86,6 @@ const NOBODY_ELSE: Reason = {
   text: 'No worker of another owner, payout address and host was found to repeat this run. Nothing was signed or paid.',
   nextStep: 'Name more workers in AUTORESEARCH_WORKERS, or see discover_workers.',
 };
-
-/** Whether a worker is another party than all that ran the program. */
-function isOther(worker: Party, { parties }: ChoiceFacts): boolean {
-  return parties.every((party) => isIndependent(worker, party));
-}
-
-function standingOf(endpoint: string, { standings }: ChoiceFacts): Standing {
-  return standings.get(endpoint) ?? NEW_STANDING;
-}
 
 /** Leaves out workers in quarantine, and those on probation as long as there are others. */
 function dropUntrusted(candidates: readonly Candidate[], facts: ChoiceFacts): Candidate[] {
@@ -180,93 +134,4 @@ function listCandidates({ workers, preferred }: ChoiceFacts): Candidate[] {
   });
   if (preferred === null || found.some(({ endpoint }) => endpoint === preferred)) return found;
   return [{ endpoint: preferred, workerId: null, owner: null, isBusy: false }, ...found];
-}
-
-/** Beside workers whose word others confirmed, one of which nobody did has to be that much cheaper. */
-const STRANGER_TRUST = 0.5;
-
-function isSomebodyProven({ standings }: ChoiceFacts): boolean {
-  return [...standings.values()].some(({ agreements, state }) => agreements > 0 && state === 'ok');
-}
-
-function priceCandidate(
-  candidate: Candidate,
-  prices: ReadonlyMap<string, Price>,
-  facts: ChoiceFacts,
-): PricedCandidate[] {
-  const { endpoint, owner } = candidate;
-  const price = prices.get(endpoint);
-  if (price?.kind !== 'priced' || !isOther({ endpoint, owner, payTo: price.payTo }, facts)) return [];
-  const { priceAtomic } = price;
-  return [{ ...candidate, priceAtomic, expectedAtomic: expectCost(endpoint, priceAtomic, facts) }];
-}
-
-/** Expected price of a result that can be believed, atomic USDC, slow ones dearer. */
-function expectCost(endpoint: string, priceAtomic: AtomicUsdc, facts: ChoiceFacts): number {
-  const isStranger = standingOf(endpoint, facts).agreements === 0 && isSomebodyProven(facts);
-  const trust = standingOf(endpoint, facts).trust * (isStranger ? STRANGER_TRUST : 1);
-  const goodShare = reliability(facts.records.get(endpoint)) * trust;
-  const weight = weighDuration(endpoint, facts.durations) * (facts.jobTakers?.has(endpoint) ? JOB_WEIGHT : 1);
-  return (Number(priceAtomic) / goodShare) * weight;
-}
-
-/** A connection that has to stay open for a whole run is cut now and then; a job's result can be fetched again. */
-const JOB_WEIGHT = 0.95;
-/** Slower than the fastest by this factor and more counts alike. */
-const MAX_SLOWNESS = 4;
-/** What quoting, paying and judging take besides the run, seconds: among short runs speed is worth nothing. */
-const OVERHEAD_SECONDS = 30;
-
-/** 1 for the fastest and for those of whom nobody knows, up to 2 for slow ones: waiting costs less than paying. */
-function weighDuration(endpoint: string, durations: ReadonlyMap<string, number>): number {
-  const own = durations.get(endpoint);
-  const fastest = Math.min(...durations.values());
-  if (own === undefined) return 1;
-  return Math.sqrt(Math.min((own + OVERHEAD_SECONDS) / (fastest + OVERHEAD_SECONDS), MAX_SLOWNESS));
-}
-
-/**
- * Preferred first, then the wanted tier, then those that are free, then the least expected cost. Who repeats a run is
- * drawn by lot instead, so that nobody gets to confirm an accomplice by being cheap; a would-be champion is given to
- * workers first whose word was confirmed.
- */
-function compareCandidates(
-  a: PricedCandidate,
-  b: PricedCandidate,
-  { role, experimentId }: Experiment,
-  facts: ChoiceFacts,
-): number {
-  const isRepeat = facts.parties.length > 0;
-  const rank = ({ endpoint, isBusy }: PricedCandidate) =>
-    (endpoint === facts.preferred ? 0 : 12) +
-    4 * rankTier(endpoint, facts) +
-    (role === 'confirmation' && standingOf(endpoint, facts).agreements === 0 ? 2 : 0) +
-    (isBusy ? 1 : 0);
-  const lot = ({ endpoint }: PricedCandidate) => sha256(`${experimentId} ${endpoint}`);
-  const byCost = a.expectedAtomic - b.expectedAtomic || (a.endpoint < b.endpoint ? -1 : 1);
-  return rank(a) - rank(b) || (isRepeat ? (lot(a) < lot(b) ? -1 : 1) : byCost);
-}
-
-/** 0 on the wanted tier, 2 on another one; between them who never ran, where the market has several tiers. */
-function rankTier(endpoint: string, { tiers, wantedTier }: ChoiceFacts): number {
-  if (wantedTier === null) return 0;
-  const tier = tiers.get(endpoint);
-  if (tier !== undefined) return tier === wantedTier ? 0 : 2;
-  return [...tiers.values()].some((known) => known !== wantedTier) ? 1 : 0;
-}
-
-function explain(best: PricedCandidate, count: number, facts: ChoiceFacts): string {
-  const price = `${formatUsd(best.priceAtomic)} USDC`;
-  if (best.endpoint === facts.preferred) return `preferred worker, ${price}`;
-  const record = facts.records.get(best.endpoint);
-  const seconds = facts.durations.get(best.endpoint);
-  const { agreements, disagreements } = standingOf(best.endpoint, facts);
-  const parts = [
-    price,
-    record ? `${record.scored} of ${record.runs} own runs scored` : 'not used before',
-    ...(seconds === undefined ? [] : [`${seconds} s a run`]),
-    ...(agreements + disagreements > 0 ? [`${agreements} of ${agreements + disagreements} audits agreed`] : []),
-  ];
-  const who = facts.parties.length > 0 ? 'independent worker' : 'free worker';
-  return `least expected cost of ${count} ${who}${count === 1 ? '' : 's'}: ${parts.join(', ')}`;
 }
