@@ -115,7 +115,13 @@ it('leads an agent that only follows next_step through a whole campaign', async 
 });
 
 it('gives ideas and conclusions back to whoever thinks next', async () => {
-  const started = await host.loop({ action: 'start', train_py: SCRIPT.replace('2 +', '4 +'), rounds: 4, agent: 'ada' });
+  const started = await host.loop({
+    action: 'start',
+    train_py: SCRIPT.replace('2 +', '4 +'),
+    rounds: 4,
+    agent: 'ada',
+    audit_share: 0,
+  });
   const first = await host.settle(started.loop_id);
   const evidence = [first.best?.experiment_id ?? ''];
   const send = (args: Record<string, unknown>) => host.loop({ action: 'continue', loop_id: first.loop_id, ...args });

@@ -125,7 +125,7 @@ describe('a loop', () => {
     const host = await lab.connect({ env: { AUTORESEARCH_BLOCKED_WORKERS: lab.worker(0).workerEndpoint } });
     const before = (await lab.transfers()).length;
     const script = 'import time\nSTEP = 0\ntime.sleep(0.5)\nprint(f"val_bpb: {2 - STEP / 100}")\n';
-    const { loop_id } = await host.loop({ action: 'start', train_py: script, rounds: 3 });
+    const { loop_id } = await host.loop({ action: 'start', train_py: script, rounds: 3, audit_share: 0 });
     await host.settle(loop_id);
     const proposals = [1, 2, 3].map((step) => ({
       base: 'baseline',
