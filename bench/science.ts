@@ -24,8 +24,7 @@ async function play(index: number): Promise<Summary> {
   const scenario = SCENARIOS[index];
   if (!scenario) throw new RangeError(`there is no scenario ${index}`);
   const comparisons: Comparison[] = [];
-  for (let seed = 1; seed <= CAMPAIGNS; seed += 1)
-    comparisons.push(await compareRules(scenario, String(seed), SPEND));
+  for (let seed = 1; seed <= CAMPAIGNS; seed += 1) comparisons.push(await compareRules(scenario, String(seed), SPEND));
   return summarize(scenario, comparisons);
 }
 
