@@ -1,4 +1,7 @@
 import type { Generated } from 'kysely';
+import type { HypothesesTable, InsightsTable } from './schema-notes.ts';
+import type { FeedbacksTable, RegistryAgentsTable, RegistryScansTable } from './schema-registries.ts';
+import type { AgentTalliesTable, SpendingTable, VariantScoresTable, WorkerTalliesTable } from './schema-tallies.ts';
 
 /** Times are Unix milliseconds, amounts atomic USDC below 2^53, structured values JSON text. */
 export interface Schema {
@@ -187,136 +190,10 @@ interface LoopsTable {
   updated_at: number;
 }
 
-/** Ideas about a script; where each stands follows from the experiments that carry its text. */
-interface HypothesesTable {
-  hypothesis: Generated<number>;
-  root_hash: string;
-  loop_id: string;
-  text: string;
-  priority: number;
-  retired: number;
-  agent: string | null;
-  created_at: number;
-}
-
-/** Conclusions from experiments with a script. */
-interface InsightsTable {
-  insight: Generated<number>;
-  root_hash: string;
-  loop_id: string;
-  text: string;
-  /** Experiment ids. */
-  evidence: string;
-  confidence: number;
-  superseded_by: number | null;
-  agent: string | null;
-  created_at: number;
-}
-
 interface SlotsTable {
   worker_endpoint: string;
   experiment_id: string;
   until: number;
-}
-
-/** One row, kept by triggers. */
-interface SpendingTable {
-  /** What was ever spent, atomic USDC. */
-  spent: number;
-}
-
-/** Kept by triggers. */
-interface WorkerTalliesTable {
-  worker_endpoint: string;
-  /** Runs that ended. */
-  runs: number;
-  /** Runs with a score that counts. */
-  scored: number;
-  /** Runs whose result never came. */
-  lost: number;
-  /** Runs that it was not paid for after all. */
-  unpaid: number;
-  /** What its attempts were paid, atomic USDC. */
-  spent: number;
-  /** When its last run ended, Unix milliseconds; 0: never. */
-  seen_at: number;
-}
-
-/** Kept by triggers. */
-interface VariantScoresTable {
-  variant_hash: string;
-  tier: string;
-  /** Runs whose score counts. */
-  runs: number;
-  /** Mean of their scores. */
-  mean: number;
-  /** The first of them. */
-  experiment_id: string;
-  created_at: number;
-}
-
-/** Kept by triggers. */
-interface AgentTalliesTable {
-  agent: string;
-  /** Proposals with a verdict. */
-  runs: number;
-  /** Those with a score that counts. */
-  scored: number;
-  /** Those that were better than the champion of their time. */
-  kept: number;
-}
-
-/** How far the log of an identity registry was read. */
-interface RegistryScansTable {
-  chain_id: number;
-  /** Lower case. */
-  registry: string;
-  /** Hash of the chain's first block, empty when unknown: another chain of the same id makes everything below void. */
-  genesis: string;
-  /** Ranges of blocks that were read and are final, `[{from, to}]`. */
-  covered: string;
-  /** Blocks per request that the node took last. */
-  window_blocks: number;
-  updated_at: number;
-}
-
-/** An agent that the log of a registry named. */
-interface RegistryAgentsTable {
-  chain_id: number;
-  registry: string;
-  agent_id: string;
-  /** Block and index of the newest log that said where its registration is. */
-  block: number;
-  log_index: number;
-  /** Digest of the agentURI in that log. */
-  uri_digest: string;
-  /** Skills that its registration claims; null: not read yet. */
-  claims: string | null;
-  /** Why its registration cannot be used. */
-  reason: string | null;
-  /** When its file was read or tried last; null for one that stands in the log itself, 0: never. */
-  read_at: number | null;
-}
-
-/** Feedback about workers that was to be given on a chain. */
-interface FeedbacksTable {
-  feedback: Generated<number>;
-  experiment_id: string;
-  worker_id: string;
-  chain_id: number;
-  /** Lower case. */
-  client: string;
-  /** What the transaction is to say and offer; every number in decimal text. */
-  plan: string;
-  /** What the rating is and why. */
-  about: string;
-  state: string;
-  /** The signed transaction: the only one that is ever sent for this row. */
-  raw: string | null;
-  tx: string | null;
-  feedback_index: string | null;
-  created_at: number;
-  updated_at: number;
 }
 
 /** Who held a lineage's title and when; the newest row of a scope is in force. */
