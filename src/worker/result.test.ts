@@ -207,6 +207,7 @@ describe('parseRunResult', () => {
 describe('parseTolerantJson', () => {
   it.each([
     ['{"a":NaN}', { a: null }],
+    ['{"a":-NaN}', { a: null }],
     ['{"a":-Infinity,"b":[Infinity,NaN]}', { a: null, b: [null, null] }],
     ['{"a":"NaN","b":NaN}', { a: 'NaN', b: null }],
     ['{"a":"say \\"NaN\\" twice: NaN","b":NaN}', { a: 'say "NaN" twice: NaN', b: null }],
@@ -283,7 +284,7 @@ it('throws at none of 100,000 hostile answers, and counts only what keeps every 
       if (run.valBpb === null) return;
       counted += 1;
       // Only strict JSON with our hash, our id and a clean end can have led here.
-      const said: unknown = JSON.parse(new TextDecoder().decode(body).replaceAll('NaN', 'null'));
+      const said: unknown = JSON.parse(new TextDecoder().decode(body).replaceAll(/-?(?:NaN|Infinity)/g, 'null'));
       expect(said).toMatchObject({ status: 'completed', train_hash: trainHash });
       expect(run).toMatchObject({ status: 'completed' });
       expect([0, null]).toContain(run.returnCode);
