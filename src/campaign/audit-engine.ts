@@ -8,7 +8,7 @@ import { type Db, loadMasterSecret } from '../store/database.ts';
 import { findChampion } from './champion.ts';
 import { loadScoredRuns } from './evidence.ts';
 import { draftExtra } from './extra-draft.ts';
-import type { Extra } from './extra-facts.ts';
+import { type Extra, isOpen } from './extra-facts.ts';
 import { findUnconfirmable, planExtras } from './extras.ts';
 import type { Loop } from './loop.ts';
 import { settleScope } from './ruling.ts';
@@ -48,7 +48,7 @@ export class AuditEngine {
    * @param room how many runs may start
    */
   async review(loop: Loop, experiments: readonly Experiment[], room: number): Promise<Review> {
-    const ended = experiments.filter((run) => run.finishedAtMs !== null || run.state === 'judged').length;
+    const ended = experiments.filter((run) => !isOpen(run)).length;
     const signature = `${experiments.length} ${ended}`;
     const known = this.#plans.get(loop.loopId);
     const plan = known?.signature === signature ? known.plan : await this.#plan(loop, experiments);

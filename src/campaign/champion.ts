@@ -6,7 +6,7 @@ import { groupBy, loadScoredRuns, mean, type ScoredRun } from './evidence.ts';
 import { estimateFrom, gatherEvidence, onMainTier } from './family.ts';
 import type { Champion } from './judge.ts';
 import { estimateNoise } from './noise.ts';
-import { loadTitles, passTitle, type Title } from './titles.ts';
+import { loadTitles, passTitle, scopeOf, type Title } from './titles.ts';
 
 /**
  * The champion of a loop, or of everything that ran of a script: a confirmed one before others.
@@ -67,7 +67,7 @@ export async function settleTitle(
   alone: Pick<TitleFacts, 'unconfirmable' | 'refused'>,
   nowMs: number,
 ): Promise<void> {
-  const scope = place.loopId ?? place.rootHash;
+  const scope = scopeOf(place);
   const runs = await loadScoredRuns(trx, { rootHash: place.rootHash, scope });
   for (let changes = 0; changes < MAX_CHANGES; changes += 1) {
     const titles = await loadTitles(trx, { scope });

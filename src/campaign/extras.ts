@@ -32,9 +32,8 @@ export function listAlone(experiments: readonly Experiment[]): Set<string> {
 
 /** Runs that selected a variant which nobody else can confirm, be it on another worker or with another seed. */
 export function findUnconfirmable(experiments: readonly Experiment[], runs: readonly ScoredRun[]): Set<string> {
-  const alone = experiments.filter((run) => run.role === 'confirmation' && isAlone(run));
   return new Set(
-    alone.flatMap(({ auditOf }) => {
+    [...listAlone(experiments)].flatMap((auditOf) => {
       const run = runs.find(({ experimentId }) => experimentId === auditOf);
       if (!run) return [];
       const tries = experiments.filter((other) => other.auditOf === auditOf && other.role === 'confirmation');

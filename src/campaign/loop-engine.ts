@@ -6,7 +6,7 @@ import { hashVariant } from '../experiment/variant.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Db } from '../store/database.ts';
 import { AuditEngine } from './audit-engine.ts';
-import { isExtraRun } from './extra-facts.ts';
+import { isExtraRun, isOpen } from './extra-facts.ts';
 import { type Loop, loadLoops, type QueuedProposal, updateLoop } from './loop.ts';
 import { findStop } from './stop-rules.ts';
 
@@ -54,7 +54,7 @@ export async function loadProgress(db: Db, loopId: string): Promise<LoopProgress
 
 /** Whether a run needs no worker any more: its verdict is there, or it will never come. */
 export function isOver(run: Experiment): boolean {
-  return run.finishedAtMs !== null || run.state === 'judged';
+  return !isOpen(run);
 }
 
 /**

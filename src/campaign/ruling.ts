@@ -14,6 +14,7 @@ import { estimateNoise, splitRepeats } from './noise.ts';
 import { readTokensPerStep } from './plausibility.ts';
 import { partFromSeed } from './seed.ts';
 import { findTier } from './tier.ts';
+import { scopeOf } from './titles.ts';
 
 /** More than one loop ever has. */
 const MAX_RUNS = 10_000;
@@ -36,7 +37,7 @@ export async function ruleOn(
     loadTask(db, rootHash),
     loadSource(db, experiment.trainHash),
     loadChampion(db, rootHash, experiment.loopId),
-    loadScoredRuns(db, { rootHash, scope: experiment.loopId ?? rootHash }),
+    loadScoredRuns(db, { rootHash, scope: scopeOf(experiment) }),
     loadAttempt(db, experimentId, experiment.attempt),
   ]);
   const runs = all.filter((other) => other.experimentId !== experimentId);
