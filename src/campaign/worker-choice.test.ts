@@ -399,6 +399,40 @@ it('is waited for when it is busy and would still end first, but not for ever', 
   expect(await choose(scenes, { outlook: outlook(1), ...later })).toMatchObject({ kind: 'worker', endpoint: A });
 });
 
+describe('a busy worker of the right tier', () => {
+  const scenes: readonly Scene[] = [
+    { endpoint: A, tier: 'small' },
+    { endpoint: B, tier: 'large', isTaken: true },
+  ];
+  const compared = { wantedTier: 'large', isComparison: true };
+  const here = { kind: 'worker', endpoint: A };
+
+  it('is waited for by a run that is to be compared, for twelve minutes at most, and by no other', async () => {
+    expect(await choose(scenes, compared)).toEqual({ kind: 'wait' });
+    const longestMs = 12 * 60_000;
+    expect(await choose(scenes, { ...compared, nowMs: NOW + longestMs })).toEqual({ kind: 'wait' });
+    expect(await choose(scenes, { ...compared, nowMs: NOW + longestMs + 1 })).toMatchObject(here);
+    expect(await choose(scenes, { ...compared, isComparison: false })).toMatchObject(here);
+    expect(await choose(scenes, { wantedTier: 'large' })).toMatchObject(here);
+  });
+
+  it('may be one of which nobody knows the tier', async () => {
+    const unknown = scenes.map((scene) => (scene.endpoint === B ? { endpoint: B, isTaken: true } : scene));
+    expect(await choose(unknown, compared)).toEqual({ kind: 'wait' });
+  });
+
+  it.each<[string, readonly Scene[], Partial<ChoiceFacts>, string]>([
+    ['another one of that tier is free', [...scenes, { endpoint: C, tier: 'large', price: 90_000 }], {}, C],
+    ['one of unknown tier is free', [...scenes, { endpoint: C, price: 90_000 }], {}, C],
+    ['all tiers will do', scenes, { wantedTier: null }, A],
+    ['the busy one is of the wrong tier, too', scenes, { wantedTier: 'huge' }, A],
+    ['the busy one is the party that ran it', scenes, { parties: [{ endpoint: B, payTo: null }] }, A],
+    ['the busy one refused just now', scenes.map((one) => ({ ...one, avoidMs: one.isTaken ? 5_000 : 0 })), {}, A],
+  ])('is not waited for where %s', async (_name, workers, more, endpoint) => {
+    expect(await choose(workers, { ...compared, ...more })).toMatchObject({ kind: 'worker', endpoint });
+  });
+});
+
 it('is never taken, quarantined, over the price or of the party that ran it, and is found where there is one', async () => {
   const scenes = fc.uniqueArray(arbitraryScene, { selector: ({ endpoint }) => endpoint, minLength: 2, maxLength: 6 });
   let chosen = 0;
