@@ -143,7 +143,7 @@ describe('a loop', () => {
     expect(loop).toMatchObject({
       state: 'finished',
       rounds_done: 3,
-      extra_runs: 1,
+      extra_runs: 0,
       best: { val_bpb: 1.97, verified: false },
     });
     // With one worker left nobody can confirm a gain: that is refused, and costs nothing.

@@ -153,7 +153,8 @@ export class DemoAgent {
       const text = await readFile(resultsPath, 'utf8').catch(() => '');
       const records = text.split('\n').flatMap((line) => (line === '' ? [] : [PaidExperiment.parse(JSON.parse(line))]));
       const ours = records.filter((record) => record.loop_id === loop_id);
-      if (ours.length >= rounds_done + extra_runs || performance.now() > deadlineMs) return ours;
+      // The first, unchanged run is neither a round nor an extra one.
+      if (ours.length >= 1 + rounds_done + extra_runs || performance.now() > deadlineMs) return ours;
       await sleep(200);
     }
   }

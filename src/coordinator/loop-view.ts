@@ -1,8 +1,11 @@
 import { formatUsd } from '../base/money.ts';
 import { loadChampion } from '../campaign/champion.ts';
+import { isExtraRun } from '../campaign/extra-facts.ts';
 import { type Loop, requireLoop } from '../campaign/loop.ts';
-import { isOver, type LoopProgress, loadProgress } from '../campaign/loop-engine.ts';
+import { type LoopProgress, loadProgress } from '../campaign/loop-engine.ts';
 import type { Experiment } from '../experiment/experiment.ts';
+import { isCancellable } from '../experiment/states.ts';
+import { WITHOUT_PAYMENT } from '../experiment/submission.ts';
 import { leftUnder, sumLedger } from '../payment/budget.ts';
 import type { CallContext } from './experiments.ts';
 import { renderLoopThink } from './loop-think.ts';
@@ -58,7 +61,7 @@ async function viewLoop(services: Services, loop: Loop, report: ProposalReport =
     rounds: loop.settings.rounds,
     queued: loop.queue.length,
     in_flight: progress.inFlight,
-    extra_runs: progress.runs.filter((run) => run.role !== 'round' && isOver(run) && run.state !== 'refused').length,
+    extra_runs: progress.runs.filter((run) => isExtraRun(run) && isMade(run)).length,
     ...(champion
       ? { best: { experiment_id: champion.experimentId, val_bpb: champion.valBpb, verified: champion.verified } }
       : {}),
@@ -74,6 +77,14 @@ async function viewLoop(services: Services, loop: Loop, report: ProposalReport =
     ...(isWaiting ? { think: await renderLoopThink(services, loop.loopId, null) } : {}),
     next_step: nextStep(loop),
   };
+}
+
+/** Whether a worker has run it, is at it, or may be paid for it: not one that only waits, or that nobody took. */
+function isMade({ state, settlement }: Experiment): boolean {
+  if (WITHOUT_PAYMENT.includes(state)) return false;
+  // An older attempt may be paid although the newest is not even signed.
+  const isPaid = settlement !== 'none' && settlement !== 'unpaid';
+  return isPaid || !(isCancellable(state) || state === 'lost');
 }
 
 function viewRun(run: Experiment) {
