@@ -1,4 +1,4 @@
-import { loadChampion } from '../campaign/champion.ts';
+import { findChampion } from '../campaign/champion.ts';
 import { findPlace } from '../campaign/choice-place.ts';
 import { loadScoredRuns } from '../campaign/evidence.ts';
 import { loadLoop } from '../campaign/loop.ts';
@@ -6,11 +6,13 @@ import { loadOwnRecords, loadUsualRuns } from '../campaign/own-record.ts';
 import { loadOutlook } from '../campaign/patience.ts';
 import { ruleOn } from '../campaign/ruling.ts';
 import { loadStandings } from '../campaign/standing.ts';
+import { loadTitles } from '../campaign/titles.ts';
 import { chooseWorker } from '../campaign/worker-choice.ts';
 import { isBlockedByOperator } from '../discovery/experiment-url.ts';
 import type { DriverPorts, Patience, WorkerPick } from '../experiment/drive.ts';
 import type { Experiment } from '../experiment/experiment.ts';
 import { loadTakenWorkers } from '../experiment/leases.ts';
+import { loadTask } from '../experiment/lineage-task.ts';
 import type { Caps } from '../payment/budget.ts';
 import type { Services } from './services.ts';
 
@@ -36,16 +38,20 @@ export function createPorts(services: Services, patience: Patience): DriverPorts
 
 async function pickWorker(services: Services, experiment: Experiment): Promise<WorkerPick> {
   const { db, clock, discovery, prices } = services;
-  const [found, taken, records, standings, usual, loop, runs, champion] = await Promise.all([
+  const { rootHash, loopId } = experiment;
+  const [found, taken, records, standings, usual, loop, titles, runs, task] = await Promise.all([
     discovery.discover({ limit: CANDIDATES }),
     loadTakenWorkers(db, clock.nowMs()),
     loadOwnRecords(db),
     loadStandings(db, clock.nowMs()),
     loadUsualRuns(db),
-    experiment.loopId === null ? undefined : loadLoop(db, experiment.loopId),
-    loadScoredRuns(db, { rootHash: experiment.rootHash }),
-    loadChampion(db, experiment.rootHash, experiment.loopId),
+    loopId === null ? undefined : loadLoop(db, loopId),
+    // Titles first: the run of one that is won in between is then among the runs.
+    loadTitles(db, loopId === null ? { rootHash } : { scope: loopId }),
+    loadScoredRuns(db, loopId === null ? { rootHash } : { rootHash, scope: loopId }),
+    loadTask(db, rootHash),
   ]);
+  const champion = findChampion(titles, runs, task);
   const owners = new Map(found.workers.map(({ workerEndpoint, owner }) => [workerEndpoint, owner]));
   const place = findPlace(experiment, { runs, champion, owners, prefer: loop?.settings.prefer ?? null });
   const isBlocked = place.preferred !== null && isBlockedByOperator(place.preferred, services.config.blockedWorkers);
