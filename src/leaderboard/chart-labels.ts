@@ -3,11 +3,15 @@ import { cleanUntrusted } from '../base/untrusted.ts';
 /** Font size and height of a row in pixels, rows a label may be away from its dot, and labels that a reader can bear. */
 export const LABEL = { sizePx: 11, rowPx: 14, maxRows: { above: 4, below: 14 }, maxCount: 24 } as const;
 
+/** To keep one dot in sight a label moves up by a row, or down by two. */
+const COVER_COST_PX = 2.6 * LABEL.rowPx;
+
 /** A run on the chart; pixels from the plot's upper left corner. */
 export interface Dot {
   readonly number: number;
   readonly valBpb: number;
-  readonly isKept: boolean;
+  /** Whether it is worth a label and must not be covered by another one's. */
+  readonly shouldLabel: boolean;
   readonly text: string;
   readonly x: number;
   readonly y: number;
@@ -35,9 +39,9 @@ export interface Label {
 }
 
 /**
- * Labels the most important kept runs (champion, first champion, then by gain), each at the cheapest place where it
- * covers no other label, kept dot or part of the step line. A label without such a place is left out.
- * @param champions the kept runs that were the best so far, in order: the corners of the step line
+ * Labels the most important runs that should have one (champion, first champion, then by gain), each at the cheapest place where it
+ * covers no other label, dot of these or part of the step line. A label without such a place is left out.
+ * @param champions those of them that were the best so far, in order: the corners of the step line
  * @param plot size of the plot, pixels
  */
 export function placeLabels(
@@ -50,20 +54,20 @@ export function placeLabels(
     champions.map((dot, index) => [dot, (champions[index - 1]?.valBpb ?? Number.MAX_VALUE) - dot.valBpb]),
   );
   const rank = (dot: Dot) => (dot === champion ? Number.POSITIVE_INFINITY : (gains.get(dot) ?? 0));
-  const kept = dots.filter((dot) => dot.isKept);
-  const chosen = [...kept].sort((a, b) => (rank(a) === rank(b) ? a.number - b.number : rank(b) - rank(a)));
+  const named = dots.filter((dot) => dot.shouldLabel);
+  const chosen = [...named].sort((a, b) => (rank(a) === rank(b) ? a.number - b.number : rank(b) - rank(a)));
   // From left to right, because labels end under their dots and so form stairs; but the champion's is never lost.
   const order = chosen
     .slice(0, LABEL.maxCount)
     .sort((a, b) => (a === champion ? -1 : b === champion ? 1 : a.number - b.number));
-  const solid = [...kept.map((dot) => boxAround(dot, dots.length > 100 ? 4 : 5)), ...stepBoxes(champions, plot.width)];
-  const soft = dots.filter((dot) => !dot.isKept).map((dot) => boxAround(dot, 3));
+  const solid = [...named.map((dot) => boxAround(dot, dots.length > 100 ? 4 : 5)), ...stepBoxes(champions, plot.width)];
+  const soft = dots.filter((dot) => !dot.shouldLabel).map((dot) => boxAround(dot, 3));
   const labels: Label[] = [];
   for (const dot of order) {
     let best: { label: Label; cost: number } | null = null;
     for (const { label, cost } of candidatesFor(dot, dot === champion)) {
       if (!isInside(label.box, plot) || solid.some((box) => isHit(label, box))) continue;
-      const total = cost + 12 * soft.filter((box) => overlaps(label.box, box)).length;
+      const total = cost + COVER_COST_PX * soft.filter((box) => overlaps(label.box, box)).length;
       if (best === null || total < best.cost) best = { label, cost: total };
     }
     if (best === null) continue;

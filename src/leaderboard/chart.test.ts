@@ -5,8 +5,8 @@ import type { TrendPoint } from './standings.ts';
 
 const TITLE = { title: 'Experiments of loop_1' };
 
-function point(valBpb: number, verdict: string, description: string): TrendPoint {
-  return { experimentId: `exp_${description}`, valBpb, verdict, description };
+function point(valBpb: number, verdict: string, description: string, role = 'round'): TrendPoint {
+  return { experimentId: `exp_${description}`, valBpb, verdict, role, hasBeenChampion: false, description };
 }
 
 /** A loop of `count` runs, every fifth kept, falling slowly. */
@@ -69,14 +69,43 @@ describe('renderChart', () => {
 
   it('says how many runs there are, how many were kept and what was gained', async () => {
     const loop = [point(1.7191, 'BASELINE', 'baseline'), point(1.8, 'RETEST', 'r'), point(1.6323, 'KEEP-SIMPLER', 's')];
-    expect(textsOf(await renderChart(loop, TITLE))).toContain('3 experiments, 2 kept, 1.7191 → 1.6323');
-    expect(textsOf(await renderChart(loop.slice(0, 1), TITLE))).toContain('1 experiment, 1 kept, 1.7191');
+    expect(textsOf(await renderChart(loop, TITLE))).toContain('3 experiments, 1 kept, 1.7191 → 1.6323');
+    expect(textsOf(await renderChart(loop.slice(0, 1), TITLE))).toContain('1 experiment, 0 kept, 1.7191');
     expect(textsOf(await renderChart(loop.slice(1, 2), TITLE))).toContain('1 experiment, 0 kept');
+  });
+
+  it.each(['confirmation', 'retest', 'audit', 'canary'])(
+    'counts a %s apart, whatever its verdict, and lets it neither repeat a label nor move the line',
+    async (role) => {
+      const ideas = [point(1.7191, 'BASELINE', 'baseline', 'baseline'), point(1.6323, 'KEEP', 'the idea')];
+      const one = textsOf(await renderChart([...ideas, point(1.6, 'KEEP', 'the idea', role)], TITLE));
+      expect(one).toContain('2 experiments, 1 kept, 1 extra run, 1.7191 → 1.6323');
+      expect(one.filter((text) => text === 'the idea')).toHaveLength(
+        textsOf(await renderChart(ideas, TITLE)).filter((text) => text === 'the idea').length,
+      );
+      expect(one).toContain('extra run');
+      const two = [...ideas, point(1.63, 'KEEP-SIMPLER', 'x', role), point(1.64, 'DISCARD', 'y', role)];
+      expect(textsOf(await renderChart(two, TITLE))).toContain('2 experiments, 1 kept, 2 extra runs, 1.7191 → 1.6323');
+    },
+  );
+
+  it('counts what a caller submitted like a round, and the baseline as no idea', async () => {
+    const loop = [point(1.7191, 'BASELINE', 'baseline', 'single'), point(1.6323, 'KEEP', 'k', 'single')];
+    const texts = textsOf(await renderChart(loop, TITLE));
+    expect(texts).toContain('2 experiments, 1 kept, 1.7191 → 1.6323');
+    expect(texts).not.toContain('extra run');
+  });
+
+  it('counts an idea as kept that was too close to call at first and became champion', async () => {
+    const late = { ...point(1.6323, 'RETEST', 'late'), hasBeenChampion: true };
+    const texts = textsOf(await renderChart([point(1.7191, 'BASELINE', 'baseline', 'baseline'), late], TITLE));
+    expect(texts).toContain('2 experiments, 1 kept, 1.7191 → 1.6323');
+    expect(texts).toContain('late');
   });
 
   it('shows a gain below the fourth digit', async () => {
     const loop = [point(0.99781, 'BASELINE', 'baseline'), point(0.99779, 'KEEP', 'k')];
-    expect(textsOf(await renderChart(loop, TITLE))).toContain('2 experiments, 2 kept, 0.997810 → 0.997790');
+    expect(textsOf(await renderChart(loop, TITLE))).toContain('2 experiments, 1 kept, 0.997810 → 0.997790');
   });
 
   it('labels kept runs and no others', async () => {
@@ -150,7 +179,7 @@ describe('placeLabels', () => {
     const dots: Dot[] = Array.from({ length: count }, (_, index) => ({
       number: index + 1,
       valBpb: 2 - index / count,
-      isKept: true,
+      shouldLabel: true,
       text: `KNOB_${index} with a long text`,
       x: ((index + 0.5) / count) * plot.width,
       y: 20 + (index / count) * 260,

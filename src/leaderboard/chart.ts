@@ -1,5 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite';
-import { buildFrame, type Frame, type Kind, locateRun, PLOT, type Run } from './chart-frame.ts';
+import { buildFrame, type Frame, type Kind, locateRun, type Part, PLOT, type Run } from './chart-frame.ts';
 import { estimateWidth, LABEL, type Label, placeLabels, shorten } from './chart-labels.ts';
 import type { TrendPoint } from './standings.ts';
 
@@ -15,8 +15,9 @@ type LayerSpec = Extract<TopLevelSpec, { layer: unknown }>['layer'][number];
 
 /**
  * Draws scores as a stand-alone SVG of 900 × 480 pixels: runs from left to right, val_bpb upwards (lower is better),
- * kept runs green and labelled as far as there is room, the champion's score as a step line. Scores far from the kept
- * runs become triangles at the edge, counted in the legend. The same points give the same text.
+ * kept ideas green, they and the baseline labelled as far as there is room, the best of their scores as a step line.
+ * Extra runs (confirmations, retests, audits) are dots of their own and counted apart: they are no ideas. Scores far from
+ * the kept ones become triangles at the edge, counted in the legend. The same points give the same text.
  * @param points scores in the order of their runs; descriptions may be a stranger's
  * @param options luckLine: score that the best of so many runs would reach by luck alone, drawn where the scale has it
  * @throws Error when Vega cannot draw, which would be a defect of ours
@@ -44,8 +45,8 @@ export async function renderChart(
 function buildSpec(points: readonly TrendPoint[], title: string, luckLine: number | null): TopLevelSpec {
   const frame = buildFrame(points);
   const runs = points.map((point, index) => locateRun(point, index + 1, frame));
-  const kept = runs.filter((run) => run.isKept);
-  const champions = kept.filter((run, index) => kept.slice(0, index).every(({ valBpb }) => valBpb > run.valBpb));
+  const leading = runs.filter((run) => run.shouldLabel);
+  const champions = leading.filter((run, index) => leading.slice(0, index).every(({ valBpb }) => valBpb > run.valBpb));
   return {
     ...PLOT,
     padding: PADDING,
@@ -59,7 +60,7 @@ function buildSpec(points: readonly TrendPoint[], title: string, luckLine: numbe
         fontWeight: 600,
         color: INK.strong,
       }),
-      textLayer(summarise(runs.length, kept.length, champions, luckLine), { y: -44, fontSize: 13, color: INK.soft }),
+      textLayer(summarise(runs, champions, luckLine), { y: -44, fontSize: 13, color: INK.soft }),
       ...(runs.length === 0
         ? [textLayer('No scored experiment yet', { x: 366, y: 130, align: 'center', fontSize: 20, color: INK.soft })]
         : [
@@ -72,10 +73,14 @@ function buildSpec(points: readonly TrendPoint[], title: string, luckLine: numbe
   };
 }
 
-/** "12 experiments, 3 kept, 1.7191 → 1.6323". */
-function summarise(total: number, keptCount: number, champions: readonly Run[], luckLine: number | null): string {
+/** "12 experiments, 3 kept, 4 extra runs, 1.7191 → 1.6323". */
+function summarise(runs: readonly Run[], champions: readonly Run[], luckLine: number | null): string {
+  const count = (wanted: Part) => runs.filter(({ part }) => part === wanted).length;
+  const extra = count('extra');
+  const total = runs.length - extra;
+  const extras = extra === 0 ? '' : `, ${extra} extra run${extra === 1 ? '' : 's'}`;
   const luck = luckLine === null ? '' : `, by luck alone ${luckLine.toFixed(4)}`;
-  const counts = `${total} experiment${total === 1 ? '' : 's'}, ${keptCount} kept${luck}`;
+  const counts = `${total} experiment${total === 1 ? '' : 's'}, ${count('kept')} kept${extras}${luck}`;
   const first = champions[0]?.valBpb;
   const best = champions.at(-1)?.valBpb;
   if (first === undefined || best === undefined) return counts;
@@ -100,11 +105,16 @@ function buildLegend(runs: readonly Run[]): LegendEntry[] {
   const entries: LegendEntry[] = [
     { kind: 'below', label: `below the scale (${below}${downTo})`, shape: 'triangle-down', color: INK.soft },
     { kind: 'above', label: `above the scale (${above}${upTo})`, shape: 'triangle-up', color: INK.soft },
-    { kind: 'other', label: 'discarded or retest', shape: 'circle', color: INK.grey },
+    { kind: 'extra', label: 'extra run', shape: 'diamond', color: INK.grey },
+    { kind: 'other', label: 'not kept', shape: 'circle', color: INK.grey },
+    { kind: 'baseline', label: 'baseline', shape: 'circle', color: INK.strong },
     { kind: 'kept', label: 'kept', shape: 'circle', color: INK.green },
   ];
   return entries.filter(({ kind }) => scores(kind).length > 0);
 }
+
+/** Dots on the step line or above it that stand out, as Vega tests it. */
+const LEADS = "datum.kind === 'kept' || datum.kind === 'baseline'";
 
 /** The runs, and the legend as dots among them. */
 function runLayers(runs: readonly Run[]): LayerSpec[] {
@@ -129,8 +139,15 @@ function runLayers(runs: readonly Run[]): LayerSpec[] {
         ...PIXELS,
         color: { field: 'kind', type: 'nominal', scale: color, legend: null },
         shape: { field: 'kind', type: 'nominal', scale: shape, legend: null },
-        size: { condition: { test: "datum.kind === 'kept'", value: isCrowded ? 44 : 70 }, value: isCrowded ? 26 : 44 },
-        opacity: { condition: { test: "datum.kind === 'kept'", value: 1 }, value: 0.8 },
+        size: {
+          condition: [
+            { test: LEADS, value: isCrowded ? 44 : 70 },
+            // A diamond of the same size as a dot looks smaller.
+            { test: "datum.kind === 'extra'", value: isCrowded ? 40 : 70 },
+          ],
+          value: isCrowded ? 26 : 44,
+        },
+        opacity: { condition: { test: LEADS, value: 1 }, value: 0.8 },
       },
     },
     ...keys.map(({ label, x, y }) => textLayer(label, { x: x + 10, y, fontSize: 12, color: INK.soft })),
@@ -166,7 +183,7 @@ function stepLayer(champions: readonly Run[], { xDomain, yDomain }: Frame): Laye
         field: 'number',
         type: 'quantitative',
         scale: { domain: xDomain, nice: false, zero: false },
-        axis: { title: 'experiment', grid: false, tickMinStep: 1, format: 'd', tickCount: 10 },
+        axis: { title: 'run', grid: false, tickMinStep: 1, format: 'd', tickCount: 10 },
       },
       y: {
         field: 'valBpb',

@@ -159,7 +159,15 @@ export async function loadWorkerStandings(
 export async function loadTrend(db: Db, filter: { loopId?: string }, limit: number): Promise<TrendPoint[]> {
   let query = db
     .selectFrom('experiments')
-    .select(['experiment_id', 'val_bpb', 'verdict', 'description', 'created_at'])
+    .select((eb) => [
+      'experiment_id',
+      'val_bpb',
+      'verdict',
+      'role',
+      'description',
+      'created_at',
+      eb('experiment_id', 'in', eb.selectFrom('titles').select('titles.experiment_id')).as('has_been_champion'),
+    ])
     .where('val_bpb', 'is not', null)
     .where('verdict', 'in', VERDICTS_THAT_COUNT);
   if (filter.loopId !== undefined) query = query.where('loop_id', '=', filter.loopId);
@@ -178,6 +186,8 @@ export async function loadTrend(db: Db, filter: { loopId?: string }, limit: numb
               experimentId: row.experiment_id,
               valBpb: row.val_bpb,
               verdict: row.verdict ?? '',
+              role: row.role,
+              hasBeenChampion: Boolean(row.has_been_champion),
               description: row.description,
             },
           ],
@@ -190,5 +200,8 @@ export interface TrendPoint {
   readonly experimentId: string;
   readonly valBpb: number;
   readonly verdict: string;
+  readonly role: string;
+  /** Whether its idea ever was champion: one that was too close to call at first may be after a retest. */
+  readonly hasBeenChampion: boolean;
   readonly description: string;
 }

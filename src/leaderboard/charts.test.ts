@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import { openStore, seedExperiments } from '../../test/store-seed.ts';
+import type { Db } from '../store/database.ts';
+import { drawChart } from './charts.ts';
+
+const LOOP = 'loop-20261126-0000000000000001';
+
+/** Rows of one loop as they are when it is over, in this order. */
+async function seedLoop(db: Db, runs: readonly (readonly [role: string, verdict: string, valBpb: number])[]) {
+  const ids = await seedExperiments(db, runs.length, LOOP);
+  for (const [index, [role, verdict, valBpb]] of runs.entries())
+    await db
+      .updateTable('experiments')
+      .set({ state: 'published', role, verdict, val_bpb: valBpb, description: `run ${index}`, created_at: index })
+      .where('experiment_id', '=', ids[index] ?? '')
+      .execute();
+  return ids;
+}
+
+describe('drawChart', () => {
+  it('counts ideas that were kept, and the runs that only measured them again apart', async () => {
+    const db = await openStore();
+    await seedLoop(db, [
+      ['baseline', 'BASELINE', 1.72],
+      ['round', 'KEEP', 1.65],
+      ['confirmation', 'KEEP', 1.651],
+      ['round', 'KEEP-SIMPLER', 1.66],
+      ['audit', 'DISCARD', 1.66],
+      ['round', 'RETEST', 1.649],
+      ['retest', 'KEEP', 1.62],
+      ['round', 'DISCARD', 1.7],
+    ]);
+    const words = '5 experiments, 2 kept, 3 extra runs, 1.7200 → 1.6500';
+    expect(await drawChart(db, LOOP, null)).toContain(`>${words}<`);
+    expect(await drawChart(db, null, null)).toContain(`>${words}<`);
+  });
+
+  it('counts an idea that fresh runs made champion although its own was too close to call', async () => {
+    const db = await openStore();
+    const [, late = ''] = await seedLoop(db, [
+      ['baseline', 'BASELINE', 1.72],
+      ['round', 'RETEST', 1.71],
+      ['retest', 'KEEP', 1.7],
+    ]);
+    expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 0 kept, 1 extra run, 1.7200<');
+    await db
+      .insertInto('titles')
+      .values({
+        scope: LOOP,
+        seq: 2,
+        root_hash: 'sha256:0',
+        experiment_id: late,
+        variant_hash: 'sha256:1',
+        verified: 1,
+        cause: 'confirmed',
+        created_at: 3,
+      })
+      .execute();
+    expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 1 kept, 1 extra run, 1.7200 → 1.7100<');
+  });
+});
