@@ -124,7 +124,11 @@ describe('submit, experiments and leaderboard', () => {
     expect((await lab.transfers()).filter(({ value: paid }) => paid === 30_000n)).toHaveLength(1);
 
     const one = await runJson(Experiment, ['experiments', value.experiment_id]);
-    expect(one).toMatchObject({ code: 0, value: { experiment_id: value.experiment_id, val_bpb: 1.5 } });
+    expect(one).toMatchObject({
+      code: 0,
+      value: { experiment_id: value.experiment_id, val_bpb: 1.5, config: { A: 1 } },
+    });
+    expect((await run(['experiments', value.experiment_id])).stdout).toContain('config: {"A":1}');
     const all = await runJson(z.object({ experiments: z.array(Experiment) }), ['experiments']);
     expect(all.value.experiments.map(({ experiment_id }) => experiment_id)).toEqual([value.experiment_id]);
     expect((await run(['experiments'])).stdout).toContain(value.experiment_id);

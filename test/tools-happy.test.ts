@@ -273,6 +273,13 @@ describe('submit_experiment and get_experiment', () => {
     expect(done.state).toBe('published');
     expect(done.metrics).toMatchObject({ depth: 2, num_steps: 240_000 });
     expect(done.description).toContain('MAX_ORDER := 2');
+    // Another config is another variant of the same source: its resource tells them apart.
+    const plain = await host.run({ train_py: TRAIN_STDLIB });
+    expect(plain.train_hash).toBe(done.train_hash);
+    const read = async (id: string): Promise<unknown> =>
+      JSON.parse((await readResource(`autoresearch://experiments/${id}`)).text);
+    expect(await read(done.experiment_id)).toMatchObject({ experiment_id: done.experiment_id, config });
+    expect(await read(plain.experiment_id)).not.toHaveProperty('config');
   });
 
   it('uses the worker that the caller names', async () => {

@@ -1,3 +1,4 @@
+import type { JsonObject } from '../base/json.ts';
 import { formatUsd } from '../base/money.ts';
 import { isoTime } from '../base/time.ts';
 import type { Experiment, Verdict } from '../experiment/experiment.ts';
@@ -5,7 +6,7 @@ import type { ExperimentState, Settlement } from '../experiment/states.ts';
 import { loadWarnings } from '../experiment/variant-form.ts';
 import type { Db } from '../store/database.ts';
 
-/** One experiment as tools and commands show it (design.md section 8). What is not known yet is absent. */
+/** One experiment as tools, commands and its resource show it (design.md section 8). What is not known yet is absent. */
 export interface ExperimentView {
   readonly experiment_id: string;
   readonly state: string;
@@ -36,6 +37,11 @@ export interface ExperimentView {
   readonly round?: number;
   readonly hypothesis?: string;
   readonly agent?: string;
+  /**
+   * What the script was given beside its source; absent when empty. Not in the tools' answers: their list of fields is
+   * part of every tool list, which has no tokens left.
+   */
+  readonly config?: JsonObject;
   /** What the gate had to say about the variant. */
   readonly warnings?: string[];
   /** Earlier experiments that are much like it, with what they gave. */
@@ -79,6 +85,7 @@ export async function viewExperiment(db: Db, experiment: Experiment, nowMs: numb
     ...(experiment.round === null ? {} : { round: experiment.round }),
     ...(experiment.hypothesis === null ? {} : { hypothesis: experiment.hypothesis }),
     ...(experiment.agent === null ? {} : { agent: experiment.agent }),
+    ...(Object.keys(experiment.config).length === 0 ? {} : { config: experiment.config }),
     ...(warnings.length > 0 ? { warnings } : {}),
   };
 }
