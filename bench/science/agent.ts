@@ -1,7 +1,7 @@
 import { sha256 } from '../../src/base/hash.ts';
 import { loadChampion } from '../../src/campaign/champion.ts';
 import type { Loop, QueuedProposal } from '../../src/campaign/loop.ts';
-import type { Experiment } from '../../src/experiment/experiment.ts';
+import { findLeader, loadProspects, type Prospect } from '../../src/campaign/prospects.ts';
 import { createVariant } from '../../src/experiment/variant.ts';
 import { loadSource, saveSource } from '../../src/provenance/sources.ts';
 import type { Db } from '../../src/store/database.ts';
@@ -13,7 +13,7 @@ export async function loadChampionSource(db: Db, loopId: string, root: string): 
   return (champion && (await loadSource(db, champion.trainHash))) ?? root;
 }
 
-/** Proposes one idea after the other, as the built-in proposer does: on top of the best that was kept. */
+/** Proposes one idea after the other, as the built-in proposer does: on top of what is expected to be best. */
 export class Agent {
   readonly #db: Db;
   readonly #root: string;
@@ -26,10 +26,13 @@ export class Agent {
   }
 
   /** @param count none when it is not positive */
-  async design({ loopId }: Loop, runs: readonly Experiment[], count: number, nowMs: number): Promise<QueuedProposal[]> {
+  async design({ loopId, rootHash }: Loop, count: number, nowMs: number): Promise<QueuedProposal[]> {
     if (count <= 0) return [];
-    const base = await this.#loadBase(loopId, runs);
-    const again = await this.#listMissed(runs, base);
+    const prospects = await loadProspects(this.#db, { loopId, rootHash });
+    const leader = findLeader(prospects);
+    const source = leader && (await loadSource(this.#db, leader.run.trainHash));
+    const base = source ?? (await loadChampionSource(this.#db, loopId, this.#root));
+    const again = await this.#listMissed(prospects, base);
     const queue: QueuedProposal[] = [];
     while (queue.length < count) queue.push(await this.#propose(base, again.shift() ?? this.#nextIdea(), nowMs));
     return queue;
@@ -40,34 +43,16 @@ export class Agent {
     return this.#newest;
   }
 
-  /** What to build on: the best that was kept and not refuted yet, if it was made from the champion; else that one. */
-  async #loadBase(loopId: string, runs: readonly Experiment[]): Promise<string> {
-    const champion = await loadChampionSource(this.#db, loopId, this.#root);
-    let best = { source: champion, z: 0 };
-    for (const run of runs) {
-      const z = run.judgement?.z ?? 0;
-      if (run.role !== 'round' || run.judgement?.verdict !== 'KEEP' || z <= best.z) continue;
-      const isRefuted = runs.some(
-        ({ auditOf, judgement }) => auditOf === run.experimentId && judgement !== null && judgement.verdict !== 'KEEP',
-      );
-      const source = (await loadSource(this.#db, run.trainHash)) ?? '';
-      if (!isRefuted && ideasOf(champion).every((idea) => ideasOf(source).includes(idea))) best = { source, z };
-    }
-    return best.source;
-  }
-
-  /** Ideas that were better than the champion of their time and came too late: each is tried once more on this one. */
-  async #listMissed(runs: readonly Experiment[], base: string): Promise<number[]> {
-    const open = new Set(runs.filter((run) => run.finishedAtMs === null).map(({ auditOf }) => auditOf));
+  /** Ideas that are expected to help and are not in what is built on: each is tried once more on top of it. */
+  async #listMissed(prospects: readonly Prospect[], base: string): Promise<number[]> {
     const missed: number[] = [];
-    for (const run of runs) {
-      if (!run.judgement?.verdict.startsWith('KEEP') || (run.role !== 'round' && run.role !== 'retest')) continue;
-      if (open.has(run.experimentId) || (run.auditOf !== null && open.has(run.auditOf))) continue;
+    for (const { run, ownGain } of prospects.toSorted((a, b) => b.ownGain - a.ownGain)) {
+      if (ownGain <= 0) break;
       const source = (await loadSource(this.#db, run.trainHash)) ?? '';
       const idea = ideasOf(source).at(-1);
       const isIn = idea === undefined || ideasOf(base).includes(idea) || this.#again.has(idea);
-      // Beside the same champion nothing is new.
-      if (isIn || ideasOf(base).length < ideasOf(source).length) continue;
+      // Beside the same base nothing is new.
+      if (isIn || `${ideasOf(source).slice(0, -1)}` === `${ideasOf(base)}`) continue;
       this.#again.add(idea);
       missed.push(idea);
     }

@@ -90,7 +90,7 @@ export class Campaign {
     this.#chance = new Chance(`time ${rules.seed}`);
     const agent = new Agent(db, field.job.source);
     this.#engine = new LoopEngine(db, { nowMs: () => this.#nowMs }, silentLog, (loop, { runs }, room, nowMs) =>
-      agent.design(loop, runs, Math.min(room, rules.spend - runs.length), nowMs),
+      agent.design(loop, Math.min(room, rules.spend - runs.length), nowMs),
     );
   }
 

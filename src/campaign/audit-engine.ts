@@ -4,11 +4,13 @@ import type { Experiment } from '../experiment/experiment.ts';
 import { draftExperiment } from '../experiment/journal.ts';
 import { loadTask } from '../experiment/lineage-task.ts';
 import type { Task } from '../experiment/task-schema.ts';
+import { leftUnder, sumLedger } from '../payment/budget.ts';
 import { type Db, loadMasterSecret } from '../store/database.ts';
 import { findChampion } from './champion.ts';
 import { loadScoredRuns } from './evidence.ts';
 import { draftExtra } from './extra-draft.ts';
 import { type Extra, isOpen } from './extra-facts.ts';
+import { countPatience } from './extra-wait.ts';
 import { findUnconfirmable, planExtras } from './extras.ts';
 import type { Loop } from './loop.ts';
 import { settleScope } from './ruling.ts';
@@ -22,6 +24,9 @@ export interface Review {
   /** Score of the champion; null before the first. */
   readonly championValBpb: number | null;
 }
+
+/** So many runs at the usual price are kept for confirmations, beside those that may start meanwhile. */
+const KEPT_RUNS = 6;
 
 interface Plan {
   readonly task: Task;
@@ -46,12 +51,13 @@ export class AuditEngine {
    * Settles the title and starts extra runs.
    * @param experiments all runs of the loop, oldest first
    * @param room how many runs may start
+   * @param isEnd whether no proposal is to be expected that what was found could wait for
    */
-  async review(loop: Loop, experiments: readonly Experiment[], room: number): Promise<Review> {
+  async review(loop: Loop, experiments: readonly Experiment[], room: number, isEnd: boolean): Promise<Review> {
     const ended = experiments.filter((run) => !isOpen(run)).length;
-    const signature = `${experiments.length} ${ended}`;
+    const signature = `${experiments.length} ${ended} ${isEnd}`;
     const known = this.#plans.get(loop.loopId);
-    const plan = known?.signature === signature ? known.plan : await this.#plan(loop, experiments);
+    const plan = known?.signature === signature ? known.plan : await this.#plan(loop, experiments, isEnd);
     this.#plans.set(loop.loopId, { signature, plan });
     let started = 0;
     for (const extra of plan.extras.slice(0, Math.max(0, room))) {
@@ -60,14 +66,15 @@ export class AuditEngine {
     return { started, championValBpb: plan.championValBpb };
   }
 
-  async #plan(loop: Loop, experiments: readonly Experiment[]): Promise<Plan> {
+  async #plan(loop: Loop, experiments: readonly Experiment[], isEnd: boolean): Promise<Plan> {
     const { rootHash, loopId, settings } = loop;
     const nowMs = this.#clock.nowMs();
-    const [task, runs, standings, secret] = await Promise.all([
+    const [task, runs, standings, secret, isShort] = await Promise.all([
       loadTask(this.#db, rootHash),
       loadScoredRuns(this.#db, { rootHash, scope: loop.loopId }),
       loadStandings(this.#db, nowMs),
       this.#loadSecret(),
+      this.#isShortOfMoney(loop, experiments, nowMs),
     ]);
     if (findUnconfirmable(experiments, runs).size > 0)
       await this.#db.transaction().execute((trx) => settleScope(trx, loop, task, nowMs));
@@ -83,6 +90,7 @@ export class AuditEngine {
       loopId,
       rounds: settings.rounds,
       auditShare: settings.auditShare,
+      patience: countPatience(settings.parallel, isEnd || isShort),
       draw: (experimentId) => drawShare(secret, loopId, experimentId),
       probation,
     });
@@ -96,6 +104,14 @@ export class AuditEngine {
     if (!draft) return false;
     // One key, one experiment: what a dead process has drafted is found, not paid again.
     return (await draftExperiment(this.#db, draft, this.#clock.nowMs())).isNew;
+  }
+
+  /** Whether what is left of the loop's budget may be needed to confirm what was found. */
+  async #isShortOfMoney({ loopId, settings }: Loop, experiments: readonly Experiment[], nowMs: number) {
+    const { spentAtomic, heldAtomic } = await sumLedger(this.#db, nowMs, loopId);
+    const leftAtomic = leftUnder(settings.budgetAtomic, spentAtomic, heldAtomic);
+    const paid = BigInt(experiments.filter(({ attempt }) => attempt > 0).length);
+    return leftAtomic * paid < (spentAtomic + heldAtomic) * BigInt(settings.parallel + KEPT_RUNS);
   }
 
   #loadSecret(): Promise<string> {

@@ -23,6 +23,7 @@ function buildScored(change: Partial<ScoredRun> = {}): ScoredRun {
     rootHash: sha256('root'),
     trainHash: IDEA,
     variantHash: IDEA,
+    parentHash: null,
     role: 'round',
     auditOf: null,
     verdict: 'RETEST',

@@ -13,6 +13,8 @@ export interface Comparison {
   readonly delta: number;
   /** Noise that the difference was held against: of one run, or of one difference where seeds were paired. */
   readonly sigma: number;
+  /** What the difference may be off by noise alone, one deviation; z is the difference in units of it. */
+  readonly error: number;
   readonly z: number;
   /** Seeds that both ran; 0 where the means were compared. */
   readonly pairs: number;
@@ -41,11 +43,13 @@ export function compareScores(
     const known = 2 * prior.weight * noise.variant ** 2;
     const squares = differences.reduce((sum, value) => sum + (value - delta) ** 2, known);
     const sigma = Math.sqrt(squares / (prior.weight + differences.length - 1));
-    return { delta, sigma, z: delta / (sigma / Math.sqrt(differences.length)), pairs: differences.length };
+    const error = sigma / Math.sqrt(differences.length);
+    return { delta, sigma, error, z: delta / error, pairs: differences.length };
   }
   const delta = mean([...other.values()]) - mean([...own.values()]);
   const variance = varianceOf(candidate.length, own.size, noise) + varianceOf(champion.length, other.size, noise);
-  return { delta, sigma: noise.variant, z: delta / Math.sqrt(variance), pairs: 0 };
+  const error = Math.sqrt(variance);
+  return { delta, sigma: noise.variant, error, z: delta / error, pairs: 0 };
 }
 
 /** Variance of a mean: a seed draws its luck once, however often it is repeated; the rest of the noise anew each time. */

@@ -23,6 +23,7 @@ function run(role: string, worker: string, idea: string, valBpb: number, more: P
     rootHash: 'root',
     trainHash: `${idea} ${seed}`,
     variantHash: `${idea} ${seed}`,
+    parentHash: null,
     family: idea,
     seed,
     tier: ANY_TIER,

@@ -27,6 +27,8 @@ export interface ExtraFacts {
   readonly loopId: string;
   readonly rounds: number;
   readonly auditShare: number;
+  /** How many rounds a finding may wait for its confirmation, see {@link countPatience}. */
+  readonly patience: number;
   /** A number from 0 to 1 for each experiment that no worker can foresee. */
   readonly draw: (experimentId: string) => number;
   /** Workers on probation, with how often they offended. */

@@ -11,8 +11,10 @@ import {
   pickSeed,
   repeatsOf,
 } from './extra-facts.ts';
+import { canWait } from './extra-wait.ts';
 import { estimateFrom, type FamilyEvidence, findHomeTier, gatherEvidence } from './family.ts';
 import { KEEP_Z, RETEST_Z } from './judge.ts';
+import { rankProspects } from './prospects.ts';
 
 /** Fresh runs of one idea that are made for its title while they do not decide. */
 const MAX_FRESH_RUNS = 5;
@@ -20,7 +22,7 @@ const MAX_TRIES = 5;
 /** How often a score that is too close to call is asked for again. */
 const MAX_RETESTS = 2;
 /** Seeds of a champion, so that not its luck but that of the candidates decides. */
-const CHAMPION_SEEDS = 3;
+const CHAMPION_SEEDS = 2;
 /** So many rounds have to be left for the champion's further runs to pay off. */
 const WORTH_REPEATING_ROUNDS = 10;
 /** So many scored runs tell which tiers there are, and on which of them the champion should be known well. */
@@ -36,14 +38,20 @@ export function planConfirmations(facts: ExtraFacts): Extra[] {
   if (!holder) return [];
   const theirs = estimateFrom(gatherEvidence(holder, facts.runs, facts.task));
   const discredited = listDiscredited(facts.runs, facts.task.noisePrior);
+  const gains = new Map(rankProspects(facts).map(({ run, gain }) => [run.family, gain]));
   const wouldBe = listProposals(facts).filter((run) => isWouldBe(run, holder) && !discredited.has(run.endpoint));
   const plans = groupBy(wouldBe, ({ family }) => family)
     .flatMap(([run]) => (run ? [findSelecting(run, facts.runs)] : []))
-    .map((run) => ({ run, delta: compareRuns([run], theirs, facts)?.delta ?? 0 }))
-    .toSorted((a, b) => b.delta - a.delta || a.run.valBpb - b.run.valBpb)
+    .map((run) => ({ run, gain: gains.get(run.family) ?? compareRuns([run], theirs, facts)?.delta ?? 0 }))
+    .toSorted((a, b) => b.gain - a.gain || a.run.valBpb - b.run.valBpb)
     .map(({ run }) => ({ run, orders: planConfirmation(facts, run, theirs) }));
   // One title, one candidate: the others have to beat the new champion, or be tried on top of it.
-  return plans.find(({ run, orders }) => orders.length > 0 || isAsked(facts, run))?.orders ?? [];
+  const first = plans.find(({ run, orders }) => orders.length > 0 || isAsked(facts, run));
+  if (!first) return [];
+  const found = plans.filter(({ orders }) => orders.length > 0).map(({ run }) => run.updatedAtMs);
+  const sinceMs = Math.max(facts.titles.at(-1)?.createdAtMs ?? 0, Math.min(...found));
+  const isBegun = repeatsOf(facts, first.run.experimentId, 'confirmation').length > 0;
+  return isBegun || !canWait(facts, first.run, sinceMs) ? first.orders : [];
 }
 
 /** Whether a confirmation of it is under way. */
@@ -135,7 +143,7 @@ export function planRetests(facts: ExtraFacts): Extra[] {
     const { fresh } = gatherEvidence(run, facts.runs, facts.task);
     // The champion may be another one by now, or known better.
     const z = compareRuns(fresh.length > 0 ? fresh : [run], theirs, facts)?.z;
-    if (z === undefined || z < RETEST_Z) return [];
+    if (z === undefined || z < RETEST_Z || canWait(facts, run, run.updatedAtMs)) return [];
     // Whoever has not been confirmed by anybody may have made the score up: first it is seen whether it is true.
     const isChecked = proven.has(run.endpoint) || tries.length > 0 || countWorkersWorth(facts) === 0;
     const seed = isChecked ? pickSeed(run, facts.runs, theirs) : null;

@@ -1,6 +1,6 @@
 import type { Task } from '../experiment/task-schema.ts';
 import { listDiscredited } from './credit.ts';
-import { doesCount, groupBy, type ScoredRun } from './evidence.ts';
+import { doesCount, groupBy, mean, type ScoredRun } from './evidence.ts';
 import { estimateNoise, splitRepeats } from './noise.ts';
 import { isIndependent } from './party.ts';
 
@@ -14,8 +14,10 @@ export interface FamilyEvidence {
   readonly fresh: readonly ScoredRun[];
   /** Whether workers contradict each other and it is not known who is wrong. */
   readonly isDisputed: boolean;
-  /** Whether fresh runs are farther apart than luck brings them, as many on one side as on the other. */
+  /** Whether fresh runs are farther apart than luck brings them and most of them do not say the same. */
   readonly isSplit: boolean;
+  /** Whether somebody was caught in the lineage, so that others may lie, too. */
+  readonly isWary: boolean;
 }
 
 /** Fresh runs have to fit together closer than those that contradict each other: three deviations, not four. */
@@ -49,18 +51,34 @@ export function gatherEvidence(selecting: ScoredRun, runs: readonly ScoredRun[],
   );
   const far = new Set(seeds.filter(({ isOpen }) => !isOpen).flatMap((split) => split.odd));
   const fresh = others.filter((run) => !far.has(run));
-  const isSplit = seeds.some(({ isOpen }) => isOpen);
-  return { selecting, sound, fresh, isDisputed, isSplit };
+  const isSplit = seeds.some(({ isOpen, isScattered }) => isOpen || isScattered);
+  return { selecting, sound, fresh, isDisputed, isSplit, isWary: discredited.size > 0 };
 }
 
 /** The runs that a variant's score is estimated from: fresh ones where there are any, since selection flatters. */
 export function estimateFrom(evidence: FamilyEvidence): readonly ScoredRun[] {
-  const { selecting, sound, fresh } = evidence;
+  const { selecting, sound, fresh, isWary } = evidence;
+  const all = selecting.verdict === 'BASELINE' ? sound : fresh;
+  const middle = isWary ? dropExtremes(all) : all;
+  if (middle.length < all.length) return middle;
   if (selecting.verdict === 'BASELINE') return sound.length > 0 ? sound : [selecting];
   // The same seed brings the same luck, by which the variant was found, on every machine.
   const redrawn = fresh.filter(({ seed }) => seed !== selecting.seed);
   if (new Set(redrawn.map(({ seed }) => seed)).size >= MIN_REDRAWN) return redrawn;
   return fresh.length > 0 ? fresh : [selecting];
+}
+
+/** Leaves out the party that speaks most for a variant, and the one that speaks most against it, where there are more. */
+function dropExtremes(runs: readonly ScoredRun[]): readonly ScoredRun[] {
+  const parties = groupBy(onMainTier(runs), ({ endpoint }) => endpoint).map((own) => ({
+    own,
+    score: mean(own.map(({ valBpb }) => valBpb)),
+  }));
+  if (parties.length < 3) return runs;
+  return parties
+    .toSorted((a, b) => a.score - b.score)
+    .slice(1, -1)
+    .flatMap(({ own }) => own);
 }
 
 /** So many other seeds are an estimate without the one that found the variant. */

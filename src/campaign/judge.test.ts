@@ -26,6 +26,7 @@ function runOf(valBpb: number, more: Partial<ScoredRun> = {}): ScoredRun {
     rootHash: 'root',
     trainHash: 'base',
     variantHash: 'base',
+    parentHash: null,
     family: 'base',
     seed: '42',
     tier: ANY_TIER,

@@ -29,6 +29,11 @@ function countReserved({ settings, queue }: Loop, { roundsStarted }: LoopProgres
   return isEnd && settings.targetValBpb === null ? left : 0;
 }
 
+/** Whether what was found does not wait for further proposals: there are none, or time or a target may end the loop. */
+function isEnding({ settings }: Loop, { roundsStarted }: LoopProgress): boolean {
+  return roundsStarted >= settings.rounds || settings.deadlineMs !== null || settings.targetValBpb !== null;
+}
+
 /** Where a loop stands, derived from its experiments. */
 export interface LoopProgress {
   readonly runs: readonly Experiment[];
@@ -97,10 +102,11 @@ export class LoopEngine {
     const { settings } = loop;
     const free =
       settings.deadlineMs !== null && nowMs >= settings.deadlineMs ? 0 : settings.parallel - progress.inFlight;
-    const { championValBpb } = await this.#audits.review(loop, progress.runs, 0);
+    const { championValBpb } = await this.#audits.review(loop, progress.runs, 0, isEnding(loop, progress));
     const stop = findStop(loop, progress.runs, { nowMs, championValBpb });
     const reserved = stop ? 0 : countReserved(loop, progress);
-    const { started } = await this.#audits.review(loop, progress.runs, free - reserved);
+    const isEnd = stop !== null || isEnding(loop, progress);
+    const { started } = await this.#audits.review(loop, progress.runs, free - reserved, isEnd);
     const inFlight = progress.inFlight + started;
     if (stop) return inFlight > 0 ? undefined : this.#close(loop, 'finished', stop);
     const room = Math.min(free - started, settings.rounds - progress.roundsStarted);
@@ -108,6 +114,8 @@ export class LoopEngine {
     if (room > 0 && this.#design && settings.mode === 'auto' && (await this.#queueDesigned(loop, progress, room)))
       return;
     if (inFlight > 0) return;
+    // Nothing new came: what waited for it is confirmed now.
+    if ((await this.#audits.review(loop, progress.runs, free, true)).started > 0) return;
     if (progress.roundsDone >= settings.rounds) return this.#close(loop, 'finished', null);
     if (this.#design && settings.mode === 'auto') return this.#close(loop, 'finished', NOTHING_LEFT);
     await this.#close(loop, 'needs_proposals', null);

@@ -40,6 +40,8 @@ export interface Split {
   readonly odd: readonly ScoredRun[];
   /** Whether as many say one thing as another: somebody is wrong, and it is not known who. */
   readonly isOpen: boolean;
+  /** Whether three workers or more all say different things: that is noise, or several are wrong. */
+  readonly isScattered: boolean;
 }
 
 /**
@@ -52,15 +54,26 @@ export function splitRepeats(runs: readonly ScoredRun[], sigma: number): Split {
   const near = (run: ScoredRun) => runs.filter(({ valBpb }) => Math.abs(valBpb - run.valBpb) <= limit);
   const voices = (some: readonly ScoredRun[]) => new Set(some.map(({ endpoint }) => endpoint)).size;
   const all = voices(runs);
-  if (all < 2 || runs.every((run) => near(run).length === runs.length))
-    return { agreeing: runs, odd: [], isOpen: false };
+  if (all < 2) return { agreeing: runs, odd: [], isOpen: false, isScattered: false };
   const circles = runs.map(near).toSorted((a, b) => voices(b) - voices(a));
-  const agreeing = circles[0] ?? [];
+  const agreeing = dropFar(circles[0] ?? [], sigma);
   const most = voices(agreeing);
-  if (most === 1 && all > 2) return { agreeing: runs, odd: [], isOpen: false };
+  if (most === 1 && all > 2) return { agreeing: runs, odd: [], isOpen: false, isScattered: true };
   const odd = runs.filter((run) => !agreeing.includes(run));
-  return { agreeing, odd, isOpen: voices(odd) >= most };
+  return { agreeing, odd, isOpen: voices(odd) >= most, isScattered: false };
 }
+
+/** Leaves out of many scores that lie near one of them those that are too far from the middle of all. */
+function dropFar(runs: readonly ScoredRun[], sigma: number): readonly ScoredRun[] {
+  const scores = groupBy(runs, ({ endpoint }) => endpoint).map((own) => mean(toScores(own)));
+  if (scores.length < TELLING_VOICES) return runs;
+  const limit = CONTRADICTION_Z * sigma * Math.sqrt(1 + 1 / (scores.length - 1));
+  const center = median(scores);
+  return runs.filter(({ valBpb }) => Math.abs(valBpb - center) <= limit);
+}
+
+/** So many workers have a middle that one of them does not move far. */
+const TELLING_VOICES = 4;
 
 /** A list of runs → what was estimated from it: one decision asks for the same many times. */
 const known = new WeakMap<readonly ScoredRun[], Map<string, Noise>>();
@@ -91,7 +104,7 @@ function estimate(runs: readonly ScoredRun[], prior: NoisePrior): Noise {
     .map((group) => splitRepeats(group, base))
     .filter(({ isOpen }) => !isOpen)
     .map(({ agreeing }) => toScores(agreeing));
-  const repeats = dropContradictions(agreed, prior);
+  const repeats = dropContradictions(agreed, repeatPrior);
   const repeat = poolSigma(repeats, repeatPrior);
   const reseeded = groupBy(
     counting.filter(({ seed }) => seed !== null),

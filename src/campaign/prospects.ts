@@ -1,0 +1,88 @@
+import { loadTask } from '../experiment/lineage-task.ts';
+import type { Task } from '../experiment/task-schema.ts';
+import type { Db } from '../store/database.ts';
+import { compareRuns } from './confirm.ts';
+import { listDiscredited, listProven } from './credit.ts';
+import { doesCount, loadScoredRuns, type ScoredRun } from './evidence.ts';
+import { estimateFrom, type FamilyEvidence, gatherEvidence } from './family.ts';
+import type { Loop } from './loop.ts';
+import { estimateNoise } from './noise.ts';
+import { loadTitles, type Title } from './titles.ts';
+
+/** An idea of a loop beside its champion. */
+export interface Prospect {
+  /** The run that found it. */
+  readonly run: ScoredRun;
+  /** Expected true gain over the champion, in units of the metric: of what was measured, luck is taken off. */
+  readonly gain: number;
+  /** The part of it by which it is expected to be better than what it was made from. */
+  readonly ownGain: number;
+}
+
+/** A loop as its prospects follow from it: pure data. */
+export interface ProspectFacts {
+  readonly task: Task;
+  readonly loopId: string;
+  /** Scored runs of the whole lineage, oldest first. */
+  readonly runs: readonly ScoredRun[];
+  readonly titles: readonly Title[];
+}
+
+/** What a change brings before it has run, in σ of one run: rather a loss, and seldom more than a few σ. */
+const EXPECTED = { mean: -0.5, deviation: 2 } as const;
+
+/**
+ * Ranks what a loop has found by its expected gain over the champion, best first. The best of many scores is the luckiest
+ * one, too; so each score is drawn towards what was to be expected before the run: a little less than the gain of what
+ * the idea was made from. What nobody else vouches for is left out, and what others contradict.
+ */
+export function rankProspects(facts: ProspectFacts): readonly Prospect[] {
+  const { runs, titles, task, loopId } = facts;
+  const holder = runs.find(({ experimentId }) => experimentId === titles.at(-1)?.experimentId);
+  if (!holder) return [];
+  const champion = estimateFrom(gatherEvidence(holder, runs, task));
+  const familyOf = new Map(runs.toReversed().map(({ trainHash, family }) => [trainHash, family]));
+  const isVouchedFor = findVouched(facts);
+  const gains = new Map([[holder.family, 0]]);
+  const prospects: Prospect[] = [];
+  for (const run of runs) {
+    if (run.loopId !== loopId || run.role !== 'round' || !doesCount(run) || gains.has(run.family)) continue;
+    const evidence = gatherEvidence(run, runs, task);
+    const measured = compareRuns(estimateFrom(evidence), champion, facts);
+    if (!measured) continue;
+    const sigma = estimateNoise(runs, task.noisePrior, run.tier).variant;
+    const parent = gains.get(familyOf.get(run.parentHash ?? '') ?? '') ?? 0;
+    const expected = parent + EXPECTED.mean * sigma;
+    const weight = 1 / (1 + (measured.error / (EXPECTED.deviation * sigma)) ** 2);
+    const gain = expected + weight * (measured.delta - expected);
+    gains.set(run.family, gain);
+    if (isVouchedFor(evidence)) prospects.push({ run, gain, ownGain: gain - parent });
+  }
+  return prospects.toSorted((a, b) => b.gain - a.gain);
+}
+
+/** Loads the prospects of a loop, best first. */
+export async function loadProspects(db: Db, loop: Pick<Loop, 'loopId' | 'rootHash'>): Promise<readonly Prospect[]> {
+  const { loopId, rootHash } = loop;
+  const [task, runs, titles] = await Promise.all([
+    loadTask(db, rootHash),
+    loadScoredRuns(db, { rootHash, scope: loopId }),
+    loadTitles(db, { scope: loopId }),
+  ]);
+  return rankProspects({ task, loopId, runs, titles });
+}
+
+/** The prospect to build on rather than on the champion, if there is one. */
+export function findLeader(prospects: readonly Prospect[]): Prospect | undefined {
+  return prospects.find(({ gain }) => gain > 0);
+}
+
+/** Tells whose word about an idea is enough: after the first lie somebody else has to have said the same. */
+function findVouched({ runs, task }: ProspectFacts): (evidence: FamilyEvidence) => boolean {
+  const isTold = listDiscredited(runs, task.noisePrior).size > 0;
+  const proven = listProven(runs, task.noisePrior);
+  return ({ selecting, fresh, isDisputed, isSplit }) => {
+    if (isDisputed || isSplit) return false;
+    return fresh.length > 0 || (!isTold && (proven.size === 0 || proven.has(selecting.endpoint)));
+  };
+}
