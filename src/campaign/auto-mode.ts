@@ -2,15 +2,21 @@ import { sha256 } from '../base/hash.ts';
 import type { Experiment } from '../experiment/experiment.ts';
 import { loadTask } from '../experiment/lineage-task.ts';
 import type { ExperimentState } from '../experiment/states.ts';
+import type { Task } from '../experiment/task-schema.ts';
 import { createVariant, hashVariant } from '../experiment/variant.ts';
 import { loadSource, saveSource } from '../provenance/sources.ts';
 import type { Db } from '../store/database.ts';
-import { loadChampion, loadSigma } from './champion.ts';
+import { findChampion, findSigma } from './champion.ts';
+import { compareRuns } from './confirm.ts';
+import { doesCount, loadScoredRuns, type ScoredRun } from './evidence.ts';
+import type { Champion } from './judge.ts';
 import type { Loop, QueuedProposal } from './loop.ts';
 import type { LoopProgress } from './loop-engine.ts';
 import type { Observation } from './proposer/evidence.ts';
 import { propose } from './proposer/propose.ts';
 import { type Point, type Program, readPoint } from './proposer/space.ts';
+import { findLeader, rankProspects } from './prospects.ts';
+import { loadTitles } from './titles.ts';
 
 /** Whether a variant may run at all: what a person's proposals have to pass, too. */
 export type VariantCheck = (loop: Loop, program: Program, parent: Program) => Promise<boolean>;
@@ -19,8 +25,16 @@ export type VariantCheck = (loop: Loop, program: Program, parent: Program) => Pr
 interface Family extends Observation {
   /** Its first run. */
   readonly run: Experiment;
-  /** Whether one of its runs was judged better than the champion of its time. */
-  readonly isKept: boolean;
+  /** Ids of all its runs. */
+  readonly ids: ReadonlySet<string>;
+}
+
+/** What scores are put on one scale by. */
+interface Scale {
+  readonly task: Task;
+  /** Scored runs of the lineage. */
+  readonly runs: readonly ScoredRun[];
+  readonly champion: Champion;
 }
 
 /** Ends at which nobody was paid: such a variant was not tried. */
@@ -58,23 +72,27 @@ export class AutoDesigner {
 
   async #propose(loop: Loop, runs: readonly Experiment[], count: number, nowMs: number): Promise<QueuedProposal[]> {
     const task = await loadTask(this.#db, loop.rootHash);
-    const [families, pending, sigma, champion] = await Promise.all([
-      this.#observe(runs, task.seedKnob),
+    const [scored, titles, pending] = await Promise.all([
+      loadScoredRuns(this.#db, { rootHash: loop.rootHash, scope: loop.loopId }),
+      loadTitles(this.#db, { scope: loop.loopId }),
       this.#findPending(loop, runs),
-      loadSigma(this.#db, loop.rootHash),
-      loadChampion(this.#db, loop.rootHash, loop.loopId),
     ]);
-    const base = findBase(families, champion?.experimentId, champion?.valBpb ?? null);
+    const champion = findChampion(titles, scored, task);
+    if (!champion) return [];
+    const families = await this.#observe(runs, { task, runs: scored, champion });
+    const leader = findLeader(rankProspects({ task, loopId: loop.loopId, runs: scored, titles }));
+    const baseId = leader?.run.experimentId ?? champion.experimentId;
+    const base = families.find((family) => family.ids.has(baseId));
     const source = base && (await loadSource(this.#db, base.run.trainHash));
     if (!base || source === undefined) return [];
     const program = { source, config: base.run.config };
     const isKnown = task.lockedKnobs.length > 0;
     const proposals = propose({
-      base: { program, score: base.score, observation: base },
+      base: { program, score: champion.valBpb - (leader?.gain ?? 0), observation: base },
       observations: families,
       taken: new Set([...listTried(runs), ...loop.queue.map(hashOfQueued), ...this.#refused]),
       pending,
-      sigma,
+      sigma: findSigma(scored, task),
       locked: isKnown ? new Set([...task.lockedKnobs, ...(task.seedKnob === null ? [] : [task.seedKnob])]) : null,
       ranges: task.knobRanges,
       seed: loop.rootHash,
@@ -98,15 +116,15 @@ export class AutoDesigner {
     return { trainHash, parentHash, config, description, hypothesis };
   }
 
-  /** What the runs of a loop tell, oldest first. @param seedKnob constant whose value is luck alone */
-  async #observe(runs: readonly Experiment[], seedKnob: string | null): Promise<Family[]> {
+  /** What the runs of a loop tell, oldest first; what cannot be compared with the champion is left out. */
+  async #observe(runs: readonly Experiment[], scale: Scale): Promise<Family[]> {
     const tried = runs.filter(({ judgement }) => judgement !== null && TELLING.includes(judgement.verdict));
     const groups = new Map<string, { point: Point; runs: Experiment[] }>();
     const idOf = new Map<string, string>();
     for (const run of tried) {
       const point = await this.#readPoint(run.trainHash, run.config);
       if (!point) continue;
-      const id = nameFamily(point, seedKnob);
+      const id = nameFamily(point, scale.task.seedKnob);
       idOf.set(run.experimentId, id);
       const group = groups.get(id);
       if (group) group.runs.push(run);
@@ -114,12 +132,12 @@ export class AutoDesigner {
     }
     return [...groups].flatMap(([id, group]) => {
       const [run] = group.runs;
-      if (!run) return [];
-      const scores = group.runs.flatMap(({ valBpb }) => valBpb ?? []);
-      const score = scores.length > 0 ? scores.reduce((sum, one) => sum + one, 0) / scores.length : null;
-      const isKept = group.runs.some(({ judgement }) => judgement !== null && KEPT.includes(judgement.verdict));
+      const ids = new Set<string>(group.runs.map(({ experimentId }) => experimentId));
+      const isScored = group.runs.some(({ valBpb }) => valBpb !== null);
+      const score = isScored ? scoreOf(ids, scale) : null;
+      if (!run || score === undefined) return [];
       const parent = findParent(run, tried);
-      return [{ id, point: group.point, score, run, isKept, parentId: (parent && idOf.get(parent)) ?? null }];
+      return [{ id, point: group.point, score, run, ids, parentId: (parent && idOf.get(parent)) ?? null }];
     });
   }
 
@@ -145,17 +163,11 @@ export class AutoDesigner {
 /** Verdicts that say something about the variant rather than about the worker. */
 const TELLING: readonly string[] = ['BASELINE', 'KEEP', 'KEEP-SIMPLER', 'RETEST', 'DISCARD', 'FAILED'];
 
-/** Verdicts of a gain; until other runs of the variant speak against it, it is what to build on. */
-const KEPT: readonly string[] = ['KEEP', 'KEEP-SIMPLER'];
-
-/** The best variant that is champion or was kept. */
-function findBase(families: readonly Family[], championId: string | undefined, championScore: number | null) {
-  const candidates = families.flatMap((family) => {
-    const isChampion = family.run.experimentId === championId;
-    const score = isChampion ? (championScore ?? family.score) : family.score;
-    return score !== null && (isChampion || family.isKept) ? [{ ...family, score }] : [];
-  });
-  return candidates.toSorted((a, b) => a.score - b.score)[0];
+/** What some runs would score where the champion ran; undefined when they have no tier in common. */
+function scoreOf(ids: ReadonlySet<string>, { task, runs, champion }: Scale): number | undefined {
+  const own = runs.filter((run) => ids.has(run.experimentId) && doesCount(run));
+  const compared = compareRuns(own, champion.evidence, { task, runs });
+  return compared ? champion.valBpb - compared.delta : undefined;
 }
 
 function nameFamily({ rest, values }: Point, seedKnob: string | null): string {

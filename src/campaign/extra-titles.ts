@@ -44,14 +44,16 @@ export function planConfirmations(facts: ExtraFacts): Extra[] {
     .flatMap(([run]) => (run ? [findSelecting(run, facts.runs)] : []))
     .map((run) => ({ run, gain: gains.get(run.family) ?? compareRuns([run], theirs, facts)?.delta ?? 0 }))
     .toSorted((a, b) => b.gain - a.gain || a.run.valBpb - b.run.valBpb)
-    .map(({ run }) => ({ run, orders: planConfirmation(facts, run, theirs) }));
+    .map(({ run, gain }) => ({ run, gain, orders: planConfirmation(facts, run, theirs) }));
   // One title, one candidate: the others have to beat the new champion, or be tried on top of it.
   const first = plans.find(({ run, orders }) => orders.length > 0 || isAsked(facts, run));
   if (!first) return [];
   const found = plans.filter(({ orders }) => orders.length > 0).map(({ run }) => run.updatedAtMs);
   const sinceMs = Math.max(facts.titles.at(-1)?.createdAtMs ?? 0, Math.min(...found));
   const isBegun = repeatsOf(facts, first.run.experimentId, 'confirmation').length > 0;
-  return isBegun || !canWait(facts, first.run, sinceMs) ? first.orders : [];
+  // What is found on top of much would be more than one step may bring.
+  const isMuch = first.gain > facts.task.maxGain / 2;
+  return isBegun || isMuch || !canWait(facts, first.run, sinceMs) ? first.orders : [];
 }
 
 /** Whether a confirmation of it is under way. */

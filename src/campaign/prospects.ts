@@ -28,8 +28,10 @@ export interface ProspectFacts {
   readonly titles: readonly Title[];
 }
 
-/** What a change brings before it has run, in σ of one run: rather a loss, and seldom more than a few σ. */
+/** What a change brings before it has run, in σ of one run: rather a loss, and mostly no more than a few σ. */
 const EXPECTED = { mean: -0.5, deviation: 2 } as const;
+/** Large effects are rarer than that but no luck: measured ones count as expected once they are so many deviations. */
+const SURPRISE = 2;
 
 /**
  * Ranks what a loop has found by its expected gain over the champion, best first. The best of many scores is the luckiest
@@ -53,8 +55,9 @@ export function rankProspects(facts: ProspectFacts): readonly Prospect[] {
     const sigma = estimateNoise(runs, task.noisePrior, run.tier).variant;
     const parent = gains.get(familyOf.get(run.parentHash ?? '') ?? '') ?? 0;
     const expected = parent + EXPECTED.mean * sigma;
-    const weight = 1 / (1 + (measured.error / (EXPECTED.deviation * sigma)) ** 2);
-    const gain = expected + weight * (measured.delta - expected);
+    const surprise = measured.delta - expected;
+    const deviation = Math.max(EXPECTED.deviation * sigma, Math.abs(surprise) / SURPRISE);
+    const gain = expected + surprise / (1 + (measured.error / deviation) ** 2);
     gains.set(run.family, gain);
     if (isVouchedFor(evidence)) prospects.push({ run, gain, ownGain: gain - parent });
   }
