@@ -1,0 +1,123 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { findTask } from '../experiment/task.ts';
+import { ANY_TIER, type ScoredRun } from './evidence.ts';
+import { findLeader, rankProspects } from './prospects.ts';
+import type { Title } from './titles.ts';
+
+const SIGMA = 5e-4;
+const TASK = { ...findTask('print("val_bpb:", 1)\n'), noisePrior: { sigma: SIGMA, weight: 4 } };
+let clock = 0;
+
+/** A run of an idea on a worker; its score in σ below the baseline. */
+function run(idea: string, worker: string, gain: number, more: Partial<ScoredRun> = {}): ScoredRun {
+  clock += 1;
+  return {
+    experimentId: `exp-${clock}`,
+    loopId: 'loop',
+    rootHash: 'root',
+    trainHash: idea,
+    variantHash: idea,
+    parentHash: 'base',
+    family: idea,
+    seed: '42',
+    tier: ANY_TIER,
+    dataHash: null,
+    steps: null,
+    lines: 200,
+    role: 'round',
+    auditOf: null,
+    verdict: 'DISCARD',
+    valBpb: 1 - gain * SIGMA,
+    endpoint: `https://${worker}.example`,
+    payTo: worker,
+    createdAtMs: clock,
+    updatedAtMs: clock,
+    ...more,
+  };
+}
+
+const BASELINE = run('base', 'ann', 0, { role: 'baseline', verdict: 'BASELINE' });
+const AGAIN = run('base', 'bob', 0, { role: 'audit', auditOf: BASELINE.experimentId });
+const TITLE: Title = {
+  scope: 'loop',
+  seq: 1,
+  rootHash: 'root',
+  experimentId: BASELINE.experimentId,
+  variantHash: 'base',
+  verified: true,
+  cause: 'baseline',
+  createdAtMs: 0,
+};
+
+function rank(...runs: readonly ScoredRun[]) {
+  const all = [BASELINE, AGAIN, ...runs];
+  return rankProspects({ task: TASK, loopId: 'loop', runs: all, titles: [TITLE] });
+}
+
+describe('a prospect', () => {
+  it('is expected to be worth less than was measured, and the rarer it is the nearer to it', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0.5, max: 300, noNaN: true }), (measured) => {
+        const gain = (rank(run('idea', 'ann', measured))[0]?.gain ?? Number.NaN) / SIGMA;
+        expect(gain).toBeLessThan(measured);
+        expect(gain).toBeGreaterThan(0.5 * measured - 1);
+        expect(measured - gain).toBeLessThan(3);
+      }),
+    );
+  });
+
+  it('with the better score of two ideas of one parent is the better one', () => {
+    const score = fc.double({ min: -50, max: 50, noNaN: true });
+    fc.assert(
+      fc.property(score, score, (a, b) => {
+        fc.pre(Math.abs(a - b) > 0.01);
+        const [best] = rank(run('a', 'ann', a), run('b', 'bob', b));
+        expect(best?.run.family).toBe(a > b ? 'a' : 'b');
+      }),
+    );
+  });
+
+  it('made from a good one is expected to be good', () => {
+    const parent = run('parent', 'ann', 6);
+    const [first, second] = rank(
+      parent,
+      run('child', 'bob', 5, { parentHash: 'parent' }),
+      run('alone', 'bob', 5),
+    ).filter(({ run: { family } }) => family !== 'parent');
+    expect([first?.run.family, second?.run.family]).toEqual(['child', 'alone']);
+    expect(first?.ownGain).toBeLessThan(0);
+    expect(second?.ownGain).toBeGreaterThan(0);
+  });
+
+  it('is told by fresh runs rather than by the one that found it', () => {
+    const found = run('idea', 'ann', 6);
+    const fresh = run('idea', 'bob', -1, {
+      role: 'confirmation',
+      auditOf: found.experimentId,
+      seed: '43',
+      variantHash: 'x',
+    });
+    expect(findLeader(rank(found))?.run).toBe(found);
+    expect(findLeader(rank(found, fresh))).toBeUndefined();
+  });
+
+  it('is none where nobody else vouches for its worker, or it ran where the champion did not', () => {
+    expect(rank(run('idea', 'eve', 6))).toEqual([]);
+    expect(rank(run('idea', 'ann', 6, { tier: 'xl' }))).toEqual([]);
+  });
+
+  it('is none after a lie before somebody else has said the same', () => {
+    const lies = ['cid', 'dan'].map((worker) => run('other', worker, 0, { role: 'audit' }));
+    const lie = run('other', 'eve', 40);
+    const found = run('idea', 'ann', 6);
+    expect(rank(lie, ...lies, found).map((prospect) => prospect.run.family)).not.toContain('idea');
+    const second = run('idea', 'bob', 6, { role: 'confirmation', auditOf: found.experimentId });
+    expect(rank(lie, ...lies, found, second)[0]?.run.family).toBe('idea');
+  });
+
+  it('is no repeat, no run of another loop and not the champion', () => {
+    expect(rank(run('idea', 'ann', 6, { role: 'audit' }), run('idea', 'ann', 6, { loopId: 'other' }))).toEqual([]);
+    expect(rankProspects({ task: TASK, loopId: 'loop', runs: [], titles: [] })).toEqual([]);
+  });
+});
