@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { findTask } from '../experiment/task.ts';
 import { ANY_TIER, type ScoredRun } from './evidence.ts';
-import { findLeader, rankProspects } from './prospects.ts';
+import { findLeader, listMissed, rankProspects } from './prospects.ts';
 import type { Title } from './titles.ts';
 
 const SIGMA = 5e-4;
@@ -119,5 +119,22 @@ describe('a prospect', () => {
   it('is no repeat, no run of another loop and not the champion', () => {
     expect(rank(run('idea', 'ann', 6, { role: 'audit' }), run('idea', 'ann', 6, { loopId: 'other' }))).toEqual([]);
     expect(rankProspects({ task: TASK, loopId: 'loop', runs: [], titles: [] })).toEqual([]);
+  });
+});
+
+describe('an idea that was missed', () => {
+  it('helps and is neither in what is built on nor was it tried beside that', () => {
+    const leader = run('leader', 'ann', 9);
+    const child = run('child', 'bob', 13, { parentHash: 'leader' });
+    const late = run('late', 'bob', 5);
+    const bad = run('bad', 'ann', -5);
+    const grandchild = run('grandchild', 'bob', 15, { parentHash: 'child' });
+    const missed = (...runs: readonly ScoredRun[]) => {
+      const facts = { task: TASK, loopId: 'loop', runs: [BASELINE, AGAIN, ...runs], titles: [TITLE] };
+      return listMissed(facts, rankProspects(facts)).map((prospect) => prospect.run.family);
+    };
+    expect(missed(leader, child, late, bad)).toEqual(['late']);
+    expect(missed(leader, child, late, bad, grandchild)).toEqual(['late']);
+    expect(missed(late)).toEqual([]);
   });
 });

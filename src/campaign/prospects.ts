@@ -80,6 +80,25 @@ export function findLeader(prospects: readonly Prospect[]): Prospect | undefined
   return prospects.find(({ gain }) => gain > 0);
 }
 
+/**
+ * Ideas that are expected to help and are not in what is built on, since another one was ahead: worth a try on top of it.
+ * Those that help most where they were tried come first.
+ */
+export function listMissed(facts: ProspectFacts, prospects: readonly Prospect[]): readonly Prospect[] {
+  const { runs, titles } = facts;
+  const holder = runs.find(({ experimentId }) => experimentId === titles.at(-1)?.experimentId);
+  const base = findLeader(prospects)?.run ?? holder;
+  const made = new Set<string>();
+  for (let run = base; run && !made.has(run.trainHash); ) {
+    made.add(run.trainHash);
+    const parentHash = run.parentHash;
+    run = runs.find(({ trainHash }) => trainHash === parentHash);
+  }
+  return prospects
+    .filter(({ run, ownGain }) => ownGain > 0 && !made.has(run.trainHash) && run.parentHash !== base?.trainHash)
+    .toSorted((a, b) => b.ownGain - a.ownGain);
+}
+
 /** Tells whose word about an idea is enough: after the first lie somebody else has to have said the same. */
 function findVouched({ runs, task }: ProspectFacts): (evidence: FamilyEvidence) => boolean {
   const isTold = listDiscredited(runs, task.noisePrior).size > 0;

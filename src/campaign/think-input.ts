@@ -18,6 +18,14 @@ export interface ThinkChampion {
   readonly source: string;
 }
 
+/** An idea beside the champion. */
+export interface ThinkProspect {
+  readonly experimentId: string;
+  readonly description: string;
+  /** Expected gain without luck: over the champion, or for one that was missed over what it was made from. */
+  readonly gain: number;
+}
+
 /** Everything that THINK tells the designer of the next experiments. */
 export interface ThinkFacts {
   readonly loopId: string;
@@ -26,6 +34,10 @@ export interface ThinkFacts {
   readonly task: Task;
   readonly champion: ThinkChampion | null;
   readonly baselineScore: number | null;
+  /** What is ahead of the champion and not confirmed yet, best first. */
+  readonly leaders: readonly ThinkProspect[];
+  /** What helped beside an earlier one and is not in what is built on now, best first. */
+  readonly missed: readonly ThinkProspect[];
   /** Noise of one run between variants, in bits per byte. */
   readonly sigma: number;
   /** What the best would score by luck alone; null before the first score. */

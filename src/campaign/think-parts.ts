@@ -2,8 +2,8 @@ import { formatUsd } from '../base/money.ts';
 import type { Hypothesis } from './hypotheses.ts';
 import type { Insight } from './insights.ts';
 import type { ThinkRun } from './think-facts.ts';
-import type { Detail, ThinkFacts } from './think-input.ts';
-import { cut } from './think-text.ts';
+import type { Detail, ThinkFacts, ThinkProspect } from './think-input.ts';
+import { cut, formatDelta } from './think-text.ts';
 
 const MAX_NOTE_CHARS = 240;
 const MAX_TESTED = 5;
@@ -16,6 +16,28 @@ export function renderNoise({ sigma, champion, luckLine }: ThinkFacts): string {
   const needed = KEEP_Z * sigma * Math.sqrt(1 + 1 / (champion?.runs ?? 1));
   const luck = luckLine === null ? '' : ` By luck alone the best run so far would score about ${luckLine.toFixed(6)}.`;
   return `## Noise\nσ of one run is ${sigma.toPrecision(2)}. One run must gain ${needed.toPrecision(2)} to be kept; less is run again or proves nothing.${luck}`;
+}
+
+/** What to build on rather than on the champion, and what to try again on top of it. */
+export function renderProspects({ leaders, missed }: ThinkFacts): string {
+  if (leaders.length + missed.length === 0) return '';
+  const line = ({ experimentId, description, gain }: ThinkProspect) =>
+    `- ${experimentId} ${formatDelta(gain)} ${cut(description, MAX_NOTE_CHARS)}`;
+  return [
+    '## Worth building on (data)',
+    ...(leaders.length > 0
+      ? [
+          'Ahead of the champion, not confirmed yet; expected gain over it. Name the first as "base":',
+          ...leaders.map(line),
+        ]
+      : []),
+    ...(missed.length > 0
+      ? [
+          'Helped where they were tried, but another one was ahead; expected gain. Try them on top:',
+          ...missed.map(line),
+        ]
+      : []),
+  ].join('\n');
 }
 
 /** Ideas that wait, what is on its way, what was concluded. */

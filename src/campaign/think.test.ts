@@ -49,6 +49,8 @@ function factsOf(more: Partial<ThinkFacts>): ThinkFacts {
     baselineScore: null,
     sigma: 0.0005,
     luckLine: null,
+    leaders: [],
+    missed: [],
     history: NOTHING,
     hypotheses: [],
     insights: [],
@@ -136,7 +138,18 @@ it('fits its budget whatever the history holds, says the same twice, and always 
           config: { padding: focus.repeat(20) },
           source: rootSource,
         };
-        const facts = factsOf({ history: past, rootSource, hypotheses, insights, focus, champion, task: UNKNOWN_TASK });
+        const leaders = Array(4).fill({ experimentId: focus, description: focus, gain: 1 / 3 });
+        const facts = factsOf({
+          history: past,
+          rootSource,
+          hypotheses,
+          insights,
+          focus,
+          champion,
+          leaders,
+          missed: leaders,
+          task: UNKNOWN_TASK,
+        });
         const think = renderThink(facts);
         expect(think.length).toBeLessThanOrEqual(MAX_THINK_CHARS);
         expect(renderThink(facts)).toBe(think);
@@ -216,4 +229,12 @@ it.each([
 ])('goes into mode %s after %j', (mode, verdicts, isVerified) => {
   const changes = verdicts.map((verdict) => change('DEPTH 8 → 9', verdict));
   expect(chooseMode({ changes, champion: { isBaseline: false, isVerified } }).mode).toBe(mode);
+});
+
+it('names what is ahead of the champion, and what to try on top of it', () => {
+  const prospect = { experimentId: RUN.experimentId, description: 'DEPTH 8 → 9', gain: 0.0021 };
+  const think = renderThink(factsOf({ leaders: [prospect], missed: [{ ...prospect, description: 'LR 1 → 2' }] }));
+  expect(think).toContain(`Name the first as "base":\n- ${RUN.experimentId} +0.00210 DEPTH 8 → 9\n`);
+  expect(think).toContain(`Try them on top:\n- ${RUN.experimentId} +0.00210 LR 1 → 2`);
+  expect(renderThink(factsOf({}))).not.toContain('Worth building on');
 });

@@ -2,7 +2,14 @@ import { findKnobs } from './knobs.ts';
 import { renderCoverage, renderFailures, renderHistory } from './think-history.ts';
 import type { Detail, ThinkFacts } from './think-input.ts';
 import { chooseMode } from './think-mode.ts';
-import { renderAnswerForm, renderIdeas, renderNoise, renderRequest, renderResources } from './think-parts.ts';
+import {
+  renderAnswerForm,
+  renderIdeas,
+  renderNoise,
+  renderProspects,
+  renderRequest,
+  renderResources,
+} from './think-parts.ts';
 import { cut, fence } from './think-text.ts';
 
 /** Characters of the whole text: about four make a token, and a designer must not drown. */
@@ -48,6 +55,7 @@ function renderParts(facts: ThinkFacts, detail: Detail): string {
   const parts = [
     renderTask(facts),
     renderChampion(facts, detail),
+    renderProspects(facts),
     renderNoise(facts),
     renderHistory(facts, detail),
     renderFailures(facts, detail),

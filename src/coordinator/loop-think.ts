@@ -1,14 +1,15 @@
 import { isoTime } from '../base/time.ts';
 import { findChampion, findSigma } from '../campaign/champion.ts';
-import { loadScoredRuns } from '../campaign/evidence.ts';
+import { loadScoredRuns, type ScoredRun } from '../campaign/evidence.ts';
 import { loadHypotheses } from '../campaign/hypotheses.ts';
 import { loadInsights } from '../campaign/insights.ts';
 import type { Champion } from '../campaign/judge.ts';
 import { loadLoops, requireLoop } from '../campaign/loop.ts';
 import { findLuckLine } from '../campaign/luck.ts';
+import { listMissed, rankProspects } from '../campaign/prospects.ts';
 import { renderThink } from '../campaign/think.ts';
 import { loadLoopHistory } from '../campaign/think-facts.ts';
-import type { ThinkChampion } from '../campaign/think-input.ts';
+import type { ThinkChampion, ThinkProspect } from '../campaign/think-input.ts';
 import { loadTitles } from '../campaign/titles.ts';
 import { loadExperiment } from '../experiment/experiment.ts';
 import { loadTask } from '../experiment/lineage-task.ts';
@@ -18,6 +19,8 @@ import type { Services } from './services.ts';
 
 /** Notes that are read; fewer are shown. */
 const NOTES = 60;
+/** Of each kind. */
+const MAX_PROSPECTS = 4;
 
 /** The THINK text of a loop: one renderer for prompt, tool and resource. @throws NotFoundError */
 export async function renderLoopThink(services: Services, loopId: string, focus: string | null): Promise<string> {
@@ -37,6 +40,18 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
   ]);
   const champion = findChampion(titles, runs, task);
   const sigma = findSigma(runs, task);
+  const standing = { task, loopId, runs, titles };
+  const prospects = rankProspects(standing);
+  const [leaders, missed] = await Promise.all([
+    describeProspects(
+      services,
+      prospects.filter(({ gain }) => gain > 0).map(({ run, gain }) => ({ run, gain })),
+    ),
+    describeProspects(
+      services,
+      listMissed(standing, prospects).map(({ run, ownGain }) => ({ run, gain: ownGain })),
+    ),
+  ]);
   return renderThink({
     loopId,
     rootHash: baselineHash,
@@ -44,6 +59,8 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
     task,
     champion: champion && (await describeChampion(services, champion)),
     baselineScore,
+    leaders,
+    missed,
     sigma,
     luckLine: findLuckLine(runs, champion, sigma, loopId),
     history,
@@ -58,6 +75,30 @@ export async function renderLoopThink(services: Services, loopId: string, focus:
     targetScore: settings.targetValBpb,
     focus,
   });
+}
+
+/** The first few of these with what they changed. */
+async function describeProspects(
+  { db }: Services,
+  prospects: readonly { readonly run: ScoredRun; readonly gain: number }[],
+): Promise<ThinkProspect[]> {
+  const first = prospects.slice(0, MAX_PROSPECTS);
+  if (first.length === 0) return [];
+  const rows = await db
+    .selectFrom('experiments')
+    .select(['experiment_id', 'description'])
+    .where(
+      'experiment_id',
+      'in',
+      first.map(({ run }) => run.experimentId),
+    )
+    .execute();
+  const descriptions = new Map(rows.map((row) => [row.experiment_id, row.description]));
+  return first.map(({ run: { experimentId }, gain }) => ({
+    experimentId,
+    description: descriptions.get(experimentId) ?? '',
+    gain,
+  }));
 }
 
 async function describeChampion({ db }: Services, champion: Champion): Promise<ThinkChampion | null> {
