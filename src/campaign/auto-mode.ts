@@ -81,14 +81,15 @@ export class AutoDesigner {
     if (!champion) return [];
     const families = await this.#observe(runs, { task, runs: scored, champion });
     const leader = findLeader(rankProspects({ task, loopId: loop.loopId, runs: scored, titles }));
-    const baseId = leader?.run.experimentId ?? champion.experimentId;
-    const base = families.find((family) => family.ids.has(baseId));
+    const find = (experimentId: string) => families.find(({ ids }) => ids.has(experimentId));
+    const ahead = leader && find(leader.run.experimentId);
+    const base = ahead ?? find(champion.experimentId);
     const source = base && (await loadSource(this.#db, base.run.trainHash));
     if (!base || source === undefined) return [];
     const program = { source, config: base.run.config };
     const isKnown = task.lockedKnobs.length > 0;
     const proposals = propose({
-      base: { program, score: champion.valBpb - (leader?.gain ?? 0), observation: base },
+      base: { program, score: champion.valBpb - (ahead ? leader.gain : 0), observation: base },
       observations: families,
       taken: new Set([...listTried(runs), ...loop.queue.map(hashOfQueued), ...this.#refused]),
       pending,
@@ -118,7 +119,11 @@ export class AutoDesigner {
 
   /** What the runs of a loop tell, oldest first; what cannot be compared with the champion is left out. */
   async #observe(runs: readonly Experiment[], scale: Scale): Promise<Family[]> {
-    const tried = runs.filter(({ judgement }) => judgement !== null && TELLING.includes(judgement.verdict));
+    const { champion } = scale;
+    const tried = runs.filter(
+      ({ experimentId, judgement }) =>
+        experimentId === champion.experimentId || (judgement !== null && TELLING.includes(judgement.verdict)),
+    );
     const groups = new Map<string, { point: Point; runs: Experiment[] }>();
     const idOf = new Map<string, string>();
     for (const run of tried) {
@@ -134,7 +139,8 @@ export class AutoDesigner {
       const [run] = group.runs;
       const ids = new Set<string>(group.runs.map(({ experimentId }) => experimentId));
       const isScored = group.runs.some(({ valBpb }) => valBpb !== null);
-      const score = isScored ? scoreOf(ids, scale) : null;
+      const known = isScored ? scoreOf(ids, scale) : null;
+      const score = known === undefined && ids.has(champion.experimentId) ? champion.valBpb : known;
       if (!run || score === undefined) return [];
       const parent = findParent(run, tried);
       return [{ id, point: group.point, score, run, ids, parentId: (parent && idOf.get(parent)) ?? null }];
