@@ -344,11 +344,9 @@ describe('audits', () => {
     bench.nowMs += 3_600_000;
     expect((await loadStandings(bench.db, bench.nowMs)).get(BRAVO)?.state).toBe('probation');
     await bench.propose(2);
-    const [canary, ...more] = await bench.listOpen('canary');
-    expect(more).toEqual([]);
-    if (!canary) throw new Error('no canary');
+    await bench.answer(await bench.take('round'), ALPHA, 2.3);
+    const canary = await bench.take('canary');
     expect(canary.workerRequest).toBe(BRAVO);
-    for (const round of await bench.listOpen('round')) await bench.answer(round, ALPHA, 2.3);
     await bench.answer(canary, BRAVO, 2.003);
     expect((await loadStandings(bench.db, bench.nowMs)).get(BRAVO)?.state).toBe('ok');
   });

@@ -39,7 +39,7 @@ export class AuditEngine {
   readonly #db: Db;
   readonly #clock: Clock;
   #secret: Promise<string> | undefined;
-  /** Loop → what is to be run again, and what that follows from: nothing changes between two results. */
+  /** Loop, and whether it ends → what is to be run again, and what that follows from: nothing changes between two results. */
   readonly #plans = new Map<string, { readonly signature: string; readonly plan: Plan }>();
 
   constructor(db: Db, clock: Clock) {
@@ -55,10 +55,11 @@ export class AuditEngine {
    */
   async review(loop: Loop, experiments: readonly Experiment[], room: number, isEnd: boolean): Promise<Review> {
     const ended = experiments.filter((run) => !isOpen(run)).length;
-    const signature = `${experiments.length} ${ended} ${isEnd}`;
-    const known = this.#plans.get(loop.loopId);
+    const signature = `${experiments.length} ${ended}`;
+    const key = `${loop.loopId} ${isEnd}`;
+    const known = this.#plans.get(key);
     const plan = known?.signature === signature ? known.plan : await this.#plan(loop, experiments, isEnd);
-    this.#plans.set(loop.loopId, { signature, plan });
+    this.#plans.set(key, { signature, plan });
     let started = 0;
     for (const extra of plan.extras.slice(0, Math.max(0, room))) {
       if (await this.#start(loop, experiments, extra, plan.task)) started += 1;

@@ -13,7 +13,7 @@ import type { Champion } from './judge.ts';
 import type { Loop, QueuedProposal } from './loop.ts';
 import type { LoopProgress } from './loop-engine.ts';
 import type { Observation } from './proposer/evidence.ts';
-import { propose } from './proposer/propose.ts';
+import { type AutoProposal, propose } from './proposer/propose.ts';
 import { type Point, type Program, readPoint } from './proposer/space.ts';
 import { findLeader, rankProspects } from './prospects.ts';
 import { loadTitles } from './titles.ts';
@@ -35,6 +35,8 @@ interface Scale {
   /** Scored runs of the lineage. */
   readonly runs: readonly ScoredRun[];
   readonly champion: Champion;
+  /** Runs that may be built on, with what their variants are expected to score; they are never left out. */
+  readonly bases: readonly { readonly experimentId: string; readonly score: number }[];
 }
 
 /** Ends at which nobody was paid: such a variant was not tried. */
@@ -79,17 +81,14 @@ export class AutoDesigner {
     ]);
     const champion = findChampion(titles, scored, task);
     if (!champion) return [];
-    const families = await this.#observe(runs, { task, runs: scored, champion });
     const leader = findLeader(rankProspects({ task, loopId: loop.loopId, runs: scored, titles }));
-    const find = (experimentId: string) => families.find(({ ids }) => ids.has(experimentId));
-    const ahead = leader && find(leader.run.experimentId);
-    const base = ahead ?? find(champion.experimentId);
-    const source = base && (await loadSource(this.#db, base.run.trainHash));
-    if (!base || source === undefined) return [];
-    const program = { source, config: base.run.config };
+    const bases = [
+      ...(leader ? [{ experimentId: leader.run.experimentId, score: champion.valBpb - leader.gain }] : []),
+      { experimentId: champion.experimentId, score: champion.valBpb },
+    ];
+    const families = await this.#observe(runs, { task, runs: scored, champion, bases });
     const isKnown = task.lockedKnobs.length > 0;
-    const proposals = propose({
-      base: { program, score: champion.valBpb - (ahead ? leader.gain : 0), observation: base },
+    const known = {
       observations: families,
       taken: new Set([...listTried(runs), ...loop.queue.map(hashOfQueued), ...this.#refused]),
       pending,
@@ -98,13 +97,26 @@ export class AutoDesigner {
       ranges: task.knobRanges,
       seed: loop.rootHash,
       count: count + SPARE,
-    });
+    };
+    for (const { experimentId, score } of bases) {
+      const observation = families.find(({ ids }) => ids.has(experimentId));
+      const source = observation && (await loadSource(this.#db, observation.run.trainHash));
+      if (!observation || source === undefined) continue;
+      const program = { source, config: observation.run.config };
+      const proposals = propose({ ...known, base: { program, score, observation } });
+      const queued = await this.#accept(loop, proposals, program, count, nowMs);
+      if (queued.length > 0) return queued;
+    }
+    return [];
+  }
+
+  /** The first proposals that the check lets pass, stored. */
+  async #accept(loop: Loop, proposals: readonly AutoProposal[], base: Program, count: number, nowMs: number) {
     const queued: QueuedProposal[] = [];
-    for (const proposal of proposals) {
+    for (const { program, variantHash, hypothesis } of proposals) {
       if (queued.length >= count) break;
-      const isFine = await this.#check(loop, proposal.program, program);
-      if (isFine) queued.push(await this.#save(proposal.program, program, proposal.hypothesis, nowMs));
-      else this.#refused.add(proposal.variantHash);
+      if (await this.#check(loop, program, base)) queued.push(await this.#save(program, base, hypothesis, nowMs));
+      else this.#refused.add(variantHash);
     }
     return queued;
   }
@@ -119,10 +131,10 @@ export class AutoDesigner {
 
   /** What the runs of a loop tell, oldest first; what cannot be compared with the champion is left out. */
   async #observe(runs: readonly Experiment[], scale: Scale): Promise<Family[]> {
-    const { champion } = scale;
+    const baseOf = (ids: ReadonlySet<string>) => scale.bases.find(({ experimentId }) => ids.has(experimentId));
     const tried = runs.filter(
       ({ experimentId, judgement }) =>
-        experimentId === champion.experimentId || (judgement !== null && TELLING.includes(judgement.verdict)),
+        (judgement !== null && TELLING.includes(judgement.verdict)) || baseOf(new Set([experimentId])),
     );
     const groups = new Map<string, { point: Point; runs: Experiment[] }>();
     const idOf = new Map<string, string>();
@@ -140,7 +152,7 @@ export class AutoDesigner {
       const ids = new Set<string>(group.runs.map(({ experimentId }) => experimentId));
       const isScored = group.runs.some(({ valBpb }) => valBpb !== null);
       const known = isScored ? scoreOf(ids, scale) : null;
-      const score = known === undefined && ids.has(champion.experimentId) ? champion.valBpb : known;
+      const score = known ?? baseOf(ids)?.score ?? known;
       if (!run || score === undefined) return [];
       const parent = findParent(run, tried);
       return [{ id, point: group.point, score, run, ids, parentId: (parent && idOf.get(parent)) ?? null }];

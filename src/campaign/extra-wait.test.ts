@@ -80,6 +80,8 @@ describe('repeats of one program', () => {
   });
 });
 
+const byAge = (a: ScoredRun, b: ScoredRun) => a.createdAtMs - b.createdAtMs;
+
 describe('the score of a variant', () => {
   const found = run('ann', -5, { role: 'round', verdict: 'KEEP', family: 'idea', variantHash: 'idea 42' });
   const fresh = (worker: string, score: number, seed: string) =>
@@ -90,12 +92,20 @@ describe('the score of a variant', () => {
     expect(estimateFrom(gatherEvidence(found, [found, ...heard], TASK))).toEqual(heard);
   });
 
-  it('is told by the middle of them once somebody was', () => {
+  it('is told without the best voice once somebody was, and of five or more without the worst, on each tier', () => {
     const lie = run('eve', -60);
     const caught = [lie, run('fay', 0), run('gil', 0)];
-    expect(estimateFrom(gatherEvidence(found, [...caught, found, ...heard], TASK))).toEqual([heard[0]]);
+    expect(estimateFrom(gatherEvidence(found, [...caught, found, ...heard], TASK)).toSorted(byAge)).toEqual(
+      heard.slice(0, 2),
+    );
     const two = heard.slice(0, 2);
     expect(estimateFrom(gatherEvidence(found, [...caught, found, ...two], TASK))).toEqual(two);
+    const more = [fresh('hal', -6, '46'), fresh('ian', -5.5, '47')];
+    const five = gatherEvidence(found, [...caught, found, ...heard, ...more], TASK);
+    expect(new Set(estimateFrom(five))).toEqual(new Set([heard[0], ...more]));
+    const elsewhere = { ...fresh('joe', -9, '48'), tier: 'xl' };
+    const tiers = gatherEvidence(found, [...caught, found, ...heard, elsewhere], TASK);
+    expect(new Set(estimateFrom(tiers))).toEqual(new Set([...two, elsewhere]));
   });
 
   it('is not settled while three seeds say three different things', () => {

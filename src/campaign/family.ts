@@ -59,7 +59,7 @@ export function gatherEvidence(selecting: ScoredRun, runs: readonly ScoredRun[],
 export function estimateFrom(evidence: FamilyEvidence): readonly ScoredRun[] {
   const { selecting, sound, fresh, isWary } = evidence;
   const all = selecting.verdict === 'BASELINE' ? sound : fresh;
-  const middle = isWary ? dropExtremes(all) : all;
+  const middle = isWary ? groupBy(all, ({ tier }) => tier).flatMap(dropExtremes) : all;
   if (middle.length < all.length) return middle;
   if (selecting.verdict === 'BASELINE') return sound.length > 0 ? sound : [selecting];
   // The same seed brings the same luck, by which the variant was found, on every machine.
@@ -68,16 +68,19 @@ export function estimateFrom(evidence: FamilyEvidence): readonly ScoredRun[] {
   return fresh.length > 0 ? fresh : [selecting];
 }
 
-/** Leaves out the party that speaks most for a variant, and the one that speaks most against it, where there are more. */
+/**
+ * Leaves out of runs on one tier the party that speaks most for a variant, which is where a lie would be, and of five or
+ * more also the one that speaks most against it.
+ */
 function dropExtremes(runs: readonly ScoredRun[]): readonly ScoredRun[] {
-  const parties = groupBy(onMainTier(runs), ({ endpoint }) => endpoint).map((own) => ({
+  const parties = groupBy(runs, ({ endpoint }) => endpoint).map((own) => ({
     own,
     score: mean(own.map(({ valBpb }) => valBpb)),
   }));
   if (parties.length < 3) return runs;
   return parties
     .toSorted((a, b) => a.score - b.score)
-    .slice(1, -1)
+    .slice(1, parties.length < 5 ? undefined : -1)
     .flatMap(({ own }) => own);
 }
 

@@ -94,7 +94,12 @@ export class LoopEngine {
   async #advance(loop: Loop): Promise<void> {
     const progress = await loadProgress(this.#db, loop.loopId);
     const end = findEnd(progress);
-    if (end) return this.#close(loop, end.state, end.reason);
+    if (end) {
+      // Too little for a round may be enough to confirm what the others have found.
+      const isBroke = end.state === 'budget_exhausted';
+      if (isBroke && (await this.#audits.review(loop, progress.runs, loop.settings.parallel, true)).started > 0) return;
+      return this.#close(loop, end.state, end.reason);
+    }
     const { baseline } = progress;
     if (!baseline || (isOver(baseline) && baseline.valBpb === null)) return this.#startBaseline(loop, progress);
     if (!isOver(baseline)) return;
