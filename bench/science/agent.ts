@@ -1,7 +1,10 @@
 import { sha256 } from '../../src/base/hash.ts';
 import { loadChampion } from '../../src/campaign/champion.ts';
+import { loadScoredRuns } from '../../src/campaign/evidence.ts';
 import type { Loop, QueuedProposal } from '../../src/campaign/loop.ts';
-import { findLeader, loadProspects, type Prospect } from '../../src/campaign/prospects.ts';
+import { findLeader, type Prospect, rankProspects } from '../../src/campaign/prospects.ts';
+import { loadTitles } from '../../src/campaign/titles.ts';
+import { loadTask } from '../../src/experiment/lineage-task.ts';
 import { createVariant } from '../../src/experiment/variant.ts';
 import { loadSource, saveSource } from '../../src/provenance/sources.ts';
 import type { Db } from '../../src/store/database.ts';
@@ -28,7 +31,12 @@ export class Agent {
   /** @param count none when it is not positive */
   async design({ loopId, rootHash }: Loop, count: number, nowMs: number): Promise<QueuedProposal[]> {
     if (count <= 0) return [];
-    const prospects = await loadProspects(this.#db, { loopId, rootHash });
+    const [task, runs, titles] = await Promise.all([
+      loadTask(this.#db, rootHash),
+      loadScoredRuns(this.#db, { rootHash, scope: loopId }),
+      loadTitles(this.#db, { scope: loopId }),
+    ]);
+    const prospects = rankProspects({ task, loopId, runs, titles });
     const leader = findLeader(prospects);
     const source = leader && (await loadSource(this.#db, leader.run.trainHash));
     const base = source ?? (await loadChampionSource(this.#db, loopId, this.#root));

@@ -56,7 +56,8 @@ export function repeatsOf({ experiments }: ExtraFacts, experimentId: string, rol
   return experiments.filter((run) => run.auditOf === experimentId && (role === undefined || run.role === role));
 }
 
-export function findHolder({ titles, runs }: ExtraFacts): ScoredRun | undefined {
+/** The run that made the holder of the newest title a champion. */
+export function findHolder({ titles, runs }: Pick<ExtraFacts, 'titles' | 'runs'>): ScoredRun | undefined {
   return runs.find(({ experimentId }) => experimentId === titles.at(-1)?.experimentId);
 }
 

@@ -25,8 +25,19 @@ const SEED_SHARE = 0.75;
 /** Times the noise that the task expects. */
 const MOST_NOISE = 1.5;
 
-/** Gathers what is known of the idea behind a run. */
+/** A list of runs → one of them → what was gathered about it: one decision asks for the same many times. */
+const known = new WeakMap<readonly ScoredRun[], WeakMap<ScoredRun, FamilyEvidence>>();
+
+/** Gathers what is known of the idea behind a run. @param runs of one lineage, never changed after this */
 export function gatherEvidence(selecting: ScoredRun, runs: readonly ScoredRun[], task: Task): FamilyEvidence {
+  const families = known.get(runs) ?? new WeakMap<ScoredRun, FamilyEvidence>();
+  known.set(runs, families);
+  const evidence = families.get(selecting) ?? findEvidence(selecting, runs, task);
+  families.set(selecting, evidence);
+  return evidence;
+}
+
+function findEvidence(selecting: ScoredRun, runs: readonly ScoredRun[], task: Task): FamilyEvidence {
   const { repeat } = estimateNoise(runs, task.noisePrior);
   const discredited = listDiscredited(runs, task.noisePrior);
   const isHeard = (run: ScoredRun) => doesCount(run) && !discredited.has(run.endpoint);

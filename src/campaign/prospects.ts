@@ -1,13 +1,11 @@
-import { loadTask } from '../experiment/lineage-task.ts';
 import type { Task } from '../experiment/task-schema.ts';
-import type { Db } from '../store/database.ts';
 import { compareRuns } from './confirm.ts';
-import { listDiscredited, listProven } from './credit.ts';
-import { doesCount, loadScoredRuns, type ScoredRun } from './evidence.ts';
+import { listProven } from './credit.ts';
+import { doesCount, type ScoredRun } from './evidence.ts';
+import { findHolder } from './extra-facts.ts';
 import { estimateFrom, type FamilyEvidence, gatherEvidence } from './family.ts';
-import type { Loop } from './loop.ts';
 import { estimateNoise } from './noise.ts';
-import { loadTitles, type Title } from './titles.ts';
+import type { Title } from './titles.ts';
 
 /** An idea of a loop beside its champion. */
 export interface Prospect {
@@ -39,8 +37,8 @@ const SURPRISE = 2;
  * the idea was made from. What nobody else vouches for is left out, and what others contradict.
  */
 export function rankProspects(facts: ProspectFacts): readonly Prospect[] {
-  const { runs, titles, task, loopId } = facts;
-  const holder = runs.find(({ experimentId }) => experimentId === titles.at(-1)?.experimentId);
+  const { runs, task, loopId } = facts;
+  const holder = findHolder(facts);
   if (!holder) return [];
   const champion = estimateFrom(gatherEvidence(holder, runs, task));
   const familyOf = new Map(runs.toReversed().map(({ trainHash, family }) => [trainHash, family]));
@@ -64,17 +62,6 @@ export function rankProspects(facts: ProspectFacts): readonly Prospect[] {
   return prospects.toSorted((a, b) => b.gain - a.gain);
 }
 
-/** Loads the prospects of a loop, best first. */
-export async function loadProspects(db: Db, loop: Pick<Loop, 'loopId' | 'rootHash'>): Promise<readonly Prospect[]> {
-  const { loopId, rootHash } = loop;
-  const [task, runs, titles] = await Promise.all([
-    loadTask(db, rootHash),
-    loadScoredRuns(db, { rootHash, scope: loopId }),
-    loadTitles(db, { scope: loopId }),
-  ]);
-  return rankProspects({ task, loopId, runs, titles });
-}
-
 /** The prospect to build on rather than on the champion, if there is one. */
 export function findLeader(prospects: readonly Prospect[]): Prospect | undefined {
   return prospects.find(({ gain }) => gain > 0);
@@ -85,9 +72,8 @@ export function findLeader(prospects: readonly Prospect[]): Prospect | undefined
  * Those that help most where they were tried come first.
  */
 export function listMissed(facts: ProspectFacts, prospects: readonly Prospect[]): readonly Prospect[] {
-  const { runs, titles } = facts;
-  const holder = runs.find(({ experimentId }) => experimentId === titles.at(-1)?.experimentId);
-  const base = findLeader(prospects)?.run ?? holder;
+  const { runs } = facts;
+  const base = findLeader(prospects)?.run ?? findHolder(facts);
   const made = new Set<string>();
   for (let run = base; run && !made.has(run.trainHash); ) {
     made.add(run.trainHash);
@@ -101,10 +87,9 @@ export function listMissed(facts: ProspectFacts, prospects: readonly Prospect[])
 
 /** Tells whose word about an idea is enough: after the first lie somebody else has to have said the same. */
 function findVouched({ runs, task }: ProspectFacts): (evidence: FamilyEvidence) => boolean {
-  const isTold = listDiscredited(runs, task.noisePrior).size > 0;
   const proven = listProven(runs, task.noisePrior);
-  return ({ selecting, fresh, isDisputed, isSplit }) => {
+  return ({ selecting, fresh, isDisputed, isSplit, isWary }) => {
     if (isDisputed || isSplit) return false;
-    return fresh.length > 0 || (!isTold && (proven.size === 0 || proven.has(selecting.endpoint)));
+    return fresh.length > 0 || (!isWary && (proven.size === 0 || proven.has(selecting.endpoint)));
   };
 }
