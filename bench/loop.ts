@@ -12,7 +12,6 @@ import { atomicUsdc } from '../src/base/money.ts';
 import { createLoop, loadLoop, type QueuedProposal, updateLoop } from '../src/campaign/loop.ts';
 import { LoopEngine } from '../src/campaign/loop-engine.ts';
 import type { Pace } from '../src/campaign/patience.ts';
-import { ruleOn } from '../src/campaign/ruling.ts';
 import { loadStandings } from '../src/campaign/standing.ts';
 import { chooseWorker } from '../src/campaign/worker-choice.ts';
 import { draftFromOperator } from '../src/discovery/worker.ts';
@@ -22,6 +21,7 @@ import { saveSource } from '../src/provenance/sources.ts';
 import { type Db, openDatabase } from '../src/store/database.ts';
 import type { RunResult } from '../src/worker/result.ts';
 import { Random } from '../test/fault/random.ts';
+import { publishRun } from '../test/judged-run.ts';
 
 const WORKERS = 64;
 const ROUNDS = Number(process.argv[2] ?? 800);
@@ -190,24 +190,7 @@ class Simulation {
       untrustedNote: null,
       flags: [],
     };
-    const ran = { ...run, workerEndpoint: endpoint };
-    const { judgement, enact } = await ruleOn(this.#db, ran, result, null, this.#nowMs);
-    await this.#db.transaction().execute(async (trx) => {
-      await trx
-        .updateTable('experiments')
-        .set({
-          state: isFault ? 'failed' : 'published',
-          worker_endpoint: endpoint,
-          val_bpb: valBpb,
-          verdict: judgement.verdict,
-          judgement: JSON.stringify(judgement),
-          finished_at: this.#nowMs,
-          updated_at: this.#nowMs,
-        })
-        .where('experiment_id', '=', run.experimentId)
-        .execute();
-      await enact(trx);
-    });
+    await publishRun(this.#db, run, endpoint, result, this.#nowMs, null);
   }
 }
 

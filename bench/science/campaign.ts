@@ -11,7 +11,6 @@ import { onMainTier } from '../../src/campaign/family.ts';
 import { createLoop } from '../../src/campaign/loop.ts';
 import { LoopEngine, loadProgress } from '../../src/campaign/loop-engine.ts';
 import { loadOwnRecords } from '../../src/campaign/own-record.ts';
-import { ruleOn } from '../../src/campaign/ruling.ts';
 import { loadStandings } from '../../src/campaign/standing.ts';
 import { loadTitles } from '../../src/campaign/titles.ts';
 import { chooseWorker } from '../../src/campaign/worker-choice.ts';
@@ -20,6 +19,7 @@ import { type Experiment, loadExperiments } from '../../src/experiment/experimen
 import { createVariant } from '../../src/experiment/variant.ts';
 import { loadSource } from '../../src/provenance/sources.ts';
 import { type Db, loadMasterSecret, openDatabase } from '../../src/store/database.ts';
+import { publishRun } from '../../test/judged-run.ts';
 import { Agent, loadChampionSource } from './agent.ts';
 import { Chance } from './chance.ts';
 import type { Field } from './field.ts';
@@ -240,34 +240,7 @@ export class Campaign {
     const source = (await loadSource(this.#db, run.trainHash)) ?? '';
     const { result, isLie } = this.#market.answer(seller, source, experimentId);
     this.#note(experimentId, seller, isLie);
-    await this.#db
-      .updateTable('experiments')
-      .set({ worker_endpoint: endpoint })
-      .where('experiment_id', '=', experimentId)
-      .execute();
-    const wallSeconds = this.#field.job.seconds;
-    const { judgement, enact } = await ruleOn(
-      this.#db,
-      { ...run, workerEndpoint: endpoint },
-      result,
-      wallSeconds,
-      this.#nowMs,
-    );
-    await this.#db.transaction().execute(async (trx) => {
-      await trx
-        .updateTable('experiments')
-        .set({
-          state: result.valBpb === null ? 'failed' : 'published',
-          val_bpb: result.valBpb,
-          verdict: judgement.verdict,
-          judgement: JSON.stringify(judgement),
-          finished_at: this.#nowMs,
-          updated_at: this.#nowMs,
-        })
-        .where('experiment_id', '=', experimentId)
-        .execute();
-      await enact(trx);
-    });
+    await publishRun(this.#db, run, endpoint, result, this.#nowMs, this.#field.job.seconds);
     await this.#noteTitles();
   }
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { completeRun, publishRun } from '../../test/judged-run.ts';
 import { openStore } from '../../test/store-seed.ts';
 import { canonicalJson, sha256 } from '../base/hash.ts';
 import { silentLog } from '../base/log.ts';
@@ -15,7 +16,6 @@ import { loadChampion } from './champion.ts';
 import { NO_INDEPENDENT_WORKER } from './extra-facts.ts';
 import { createLoop, type LoopSettingsInput, loadLoop, type QueuedProposal, updateLoop } from './loop.ts';
 import { LoopEngine, loadProgress } from './loop-engine.ts';
-import { ruleOn } from './ruling.ts';
 import { loadStandings } from './standing.ts';
 import { loadTitles } from './titles.ts';
 
@@ -103,31 +103,7 @@ class Bench {
   /** A worker answers, the run is judged and published. */
   async answer(run: Experiment, endpoint: string, valBpb: number, metrics: RunResult['metrics'] = null) {
     this.nowMs += 1_000;
-    const result = { status: 'completed', returnCode: 0, valBpb, durationSeconds: 1, untrustedNote: null } as const;
-    const { db } = this;
-    const { experimentId } = run;
-    const ran = { ...run, workerEndpoint: endpoint };
-    await db
-      .updateTable('experiments')
-      .set({ worker_endpoint: endpoint })
-      .where('experiment_id', '=', experimentId)
-      .execute();
-    const { judgement, enact } = await ruleOn(db, ran, { ...result, metrics, flags: [] }, 1, this.nowMs);
-    await db.transaction().execute(async (trx) => {
-      await trx
-        .updateTable('experiments')
-        .set({
-          state: 'published',
-          val_bpb: valBpb,
-          verdict: judgement.verdict,
-          judgement: JSON.stringify(judgement),
-          finished_at: this.nowMs,
-          updated_at: this.nowMs,
-        })
-        .where('experiment_id', '=', experimentId)
-        .execute();
-      await enact(trx);
-    });
+    const judgement = await publishRun(this.db, run, endpoint, completeRun(valBpb, metrics), this.nowMs);
     await this.tick();
     return judgement;
   }

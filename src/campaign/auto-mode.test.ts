@@ -1,14 +1,13 @@
 import { expect, it } from 'vitest';
+import { completeRun, publishRun } from '../../test/judged-run.ts';
 import { openStore } from '../../test/store-seed.ts';
 import { silentLog } from '../base/log.ts';
 import { atomicUsdc } from '../base/money.ts';
 import { type Experiment, loadExperiments } from '../experiment/experiment.ts';
 import { createVariant } from '../experiment/variant.ts';
-import type { RunResult } from '../worker/result.ts';
 import { AutoDesigner } from './auto-mode.ts';
 import { createLoop, loadLoop } from './loop.ts';
 import { LoopEngine } from './loop-engine.ts';
-import { ruleOn } from './ruling.ts';
 
 const START = 1_790_000_000_000;
 const SOURCE = 'DEPTH = 8\nWIDTH = 64\nprint("val_bpb:", DEPTH * WIDTH)\n';
@@ -47,37 +46,8 @@ async function startLoop(rounds: number) {
     answer: async (run: Experiment, machine: typeof SMALL, score: number): Promise<void> => {
       nowMs += 1_000;
       const valBpb = score + machine.offset;
-      const result: RunResult = {
-        status: 'completed',
-        returnCode: 0,
-        valBpb,
-        durationSeconds: 1,
-        metrics: { val_bpb: valBpb, gpu_memory_gb: machine.gpu_memory_gb },
-        untrustedNote: null,
-        flags: [],
-      };
-      const ran = { ...run, workerEndpoint: machine.name };
-      await db
-        .updateTable('experiments')
-        .set({ worker_endpoint: machine.name })
-        .where('experiment_id', '=', run.experimentId)
-        .execute();
-      const { judgement, enact } = await ruleOn(db, ran, result, 1, nowMs);
-      await db.transaction().execute(async (trx) => {
-        await trx
-          .updateTable('experiments')
-          .set({
-            state: 'published',
-            val_bpb: valBpb,
-            verdict: judgement.verdict,
-            judgement: JSON.stringify(judgement),
-            finished_at: nowMs,
-            updated_at: nowMs,
-          })
-          .where('experiment_id', '=', run.experimentId)
-          .execute();
-        await enact(trx);
-      });
+      const result = completeRun(valBpb, { val_bpb: valBpb, gpu_memory_gb: machine.gpu_memory_gb });
+      await publishRun(db, run, machine.name, result, nowMs);
     },
   };
 }

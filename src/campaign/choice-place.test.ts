@@ -1,42 +1,34 @@
 import { describe, expect, it } from 'vitest';
+import { scoredRun } from '../../test/scored-run.ts';
 import { sha256 } from '../base/hash.ts';
 import type { Role } from '../experiment/experiment.ts';
 import { findPlace, type PlaceFacts } from './choice-place.ts';
 import type { ScoredRun } from './evidence.ts';
 
 const [A, B, C] = ['https://a.example', 'https://b.example', 'https://c.example'];
+const ROOT = sha256('root');
 const IDEA = sha256('idea');
 const RESEEDED = sha256('idea with another seed');
 const OWNER = '0x00000000000000000000000000000000000000aa';
 
 /** A round's run of the idea by A on a small machine; a test says what is different. */
 function buildScored(change: Partial<ScoredRun> = {}): ScoredRun {
-  return {
+  return scoredRun({
+    experimentId: 'first',
+    rootHash: ROOT,
+    trainHash: IDEA,
+    variantHash: IDEA,
     family: 'idea',
     seed: null,
     tier: 'small',
-    dataHash: null,
-    steps: null,
-    lines: 10,
-    experimentId: 'first',
-    loopId: null,
-    rootHash: sha256('root'),
-    trainHash: IDEA,
-    variantHash: IDEA,
-    parentHash: null,
     role: 'round',
-    auditOf: null,
     verdict: 'RETEST',
     valBpb: 1.9,
     endpoint: A,
-    payTo: null,
-    createdAtMs: 0,
-    updatedAtMs: 0,
     ...change,
-  };
+  });
 }
 
-const ROOT = sha256('root');
 const REFERENCE = buildScored({
   experimentId: 'baseline',
   family: 'root',

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { scoredRun } from '../../test/scored-run.ts';
 import { TaskSchema } from '../experiment/task-schema.ts';
 import { KARPATHY } from '../experiment/tasks/karpathy.ts';
 import { decideTitle, type TitleFacts } from './confirm.ts';
@@ -17,29 +18,21 @@ let created = 0;
 function run(role: string, worker: string, idea: string, valBpb: number, more: Partial<ScoredRun> = {}): ScoredRun {
   created += 1;
   const seed = more.seed ?? '42';
-  return {
+  return scoredRun({
     experimentId: `exp-${created}`,
     loopId: 'loop',
-    rootHash: 'root',
     trainHash: `${idea} ${seed}`,
     variantHash: `${idea} ${seed}`,
-    parentHash: null,
     family: idea,
     seed,
-    tier: ANY_TIER,
-    dataHash: null,
-    steps: null,
-    lines: 200,
     role,
-    auditOf: null,
-    verdict: 'DISCARD',
     valBpb,
     endpoint: `https://${worker}.example`,
     payTo: worker,
     createdAtMs: created,
     updatedAtMs: created,
     ...more,
-  };
+  });
 }
 
 function titleOf({ experimentId, variantHash }: ScoredRun): Title {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { scoredRun } from '../../test/scored-run.ts';
 import { findTask } from '../experiment/task.ts';
-import { ANY_TIER, type ScoredRun } from './evidence.ts';
+import type { ScoredRun } from './evidence.ts';
 import { canWait, countPatience } from './extra-wait.ts';
 import { estimateFrom, gatherEvidence } from './family.ts';
 import { splitRepeats } from './noise.ts';
@@ -12,29 +13,17 @@ let clock = 0;
 /** A run on a worker; its score in σ above 1. */
 function run(worker: string, score: number, more: Partial<ScoredRun> = {}): ScoredRun {
   clock += 1;
-  return {
+  return scoredRun({
     experimentId: `exp-${clock}`,
     loopId: 'loop',
-    rootHash: 'root',
-    trainHash: 'base',
-    variantHash: 'base',
-    parentHash: null,
-    family: 'base',
-    seed: '42',
-    tier: ANY_TIER,
-    dataHash: null,
-    steps: null,
-    lines: 200,
     role: 'audit',
-    auditOf: null,
-    verdict: 'DISCARD',
     valBpb: 1 + score * SIGMA,
     endpoint: `https://${worker}.example`,
     payTo: worker,
     createdAtMs: clock,
     updatedAtMs: clock,
     ...more,
-  };
+  });
 }
 
 const rounds = (...ends: readonly (number | null)[]) =>

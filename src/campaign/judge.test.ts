@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scoredRun } from '../../test/scored-run.ts';
 import { findTask, UNKNOWN_TASK } from '../experiment/task.ts';
 import type { RunResult } from '../worker/result.ts';
 import { ANY_TIER, type ScoredRun } from './evidence.ts';
@@ -20,29 +21,7 @@ function runOf(valBpb: number, more: Partial<ScoredRun> = {}): ScoredRun {
   const id = `exp-20260101-${Math.abs(Math.round(valBpb * 1e12))
     .toString(16)
     .padStart(16, '0')}`;
-  return {
-    experimentId: id,
-    loopId: null,
-    rootHash: 'root',
-    trainHash: 'base',
-    variantHash: 'base',
-    parentHash: null,
-    family: 'base',
-    seed: '42',
-    tier: ANY_TIER,
-    dataHash: null,
-    steps: null,
-    lines: 200,
-    role: 'single',
-    auditOf: null,
-    verdict: 'BASELINE',
-    valBpb,
-    endpoint: 'https://a.example',
-    payTo: '0xa',
-    createdAtMs: 0,
-    updatedAtMs: 0,
-    ...more,
-  };
+  return scoredRun({ experimentId: id, verdict: 'BASELINE', valBpb, payTo: '0xa', ...more });
 }
 
 function championOf(evidence: readonly ScoredRun[]): Champion {

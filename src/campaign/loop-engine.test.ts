@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
+import { completeRun, publishRun } from '../../test/judged-run.ts';
 import { openStore } from '../../test/store-seed.ts';
 import { silentLog } from '../base/log.ts';
 import { atomicUsdc } from '../base/money.ts';
@@ -8,7 +9,6 @@ import { createVariant } from '../experiment/variant.ts';
 import { saveSource } from '../provenance/sources.ts';
 import { createLoop, type LoopSettingsInput, loadLoop, type QueuedProposal, updateLoop } from './loop.ts';
 import { LoopEngine } from './loop-engine.ts';
-import { ruleOn } from './ruling.ts';
 
 const NOW = 1_790_000_000_000;
 const variantOf = (source: string) => createVariant({ source, base: null, edits: [], config: {} });
@@ -77,20 +77,7 @@ async function startLoop(settings: Partial<LoopSettingsInput> & { readonly round
   const answer = async (run: Experiment | undefined, valBpb: number) => {
     if (!run) throw new Error('no such run is open');
     nowMs += 1_000;
-    const said = { status: 'completed', returnCode: 0, durationSeconds: 1, untrustedNote: null } as const;
-    const ran = { ...run, workerEndpoint: WORKER };
-    const { judgement, enact } = await ruleOn(db, ran, { ...said, valBpb, metrics: null, flags: [] }, 1, nowMs);
-    await db.transaction().execute(async (trx) => {
-      const { verdict } = judgement;
-      const judged = { val_bpb: valBpb, verdict, judgement: JSON.stringify(judgement), worker_endpoint: WORKER };
-      await trx
-        .updateTable('experiments')
-        .set({ state: 'published', finished_at: nowMs, updated_at: nowMs, ...judged })
-        .where('experiment_id', '=', run.experimentId)
-        .execute();
-      await enact(trx);
-    });
-    return judgement.verdict;
+    return (await publishRun(db, run, WORKER, completeRun(valBpb), nowMs)).verdict;
   };
 
   await engine.tick();

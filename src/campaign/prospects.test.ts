@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scoredRun } from '../../test/scored-run.ts';
 import { findTask } from '../experiment/task.ts';
-import { ANY_TIER, type ScoredRun } from './evidence.ts';
+import type { ScoredRun } from './evidence.ts';
 import { findLeader, listMissed, rankProspects } from './prospects.ts';
 import type { Title } from './titles.ts';
 
@@ -12,29 +13,21 @@ let clock = 0;
 /** A run of an idea on a worker; its score in σ below the baseline. */
 function run(idea: string, worker: string, gain: number, more: Partial<ScoredRun> = {}): ScoredRun {
   clock += 1;
-  return {
+  return scoredRun({
     experimentId: `exp-${clock}`,
     loopId: 'loop',
-    rootHash: 'root',
     trainHash: idea,
     variantHash: idea,
     parentHash: 'base',
     family: idea,
-    seed: '42',
-    tier: ANY_TIER,
-    dataHash: null,
-    steps: null,
-    lines: 200,
     role: 'round',
-    auditOf: null,
-    verdict: 'DISCARD',
     valBpb: 1 - gain * SIGMA,
     endpoint: `https://${worker}.example`,
     payTo: worker,
     createdAtMs: clock,
     updatedAtMs: clock,
     ...more,
-  };
+  });
 }
 
 const BASELINE = run('base', 'ann', 0, { role: 'baseline', verdict: 'BASELINE' });

@@ -1,11 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { openStore } from '../../test/store-seed.ts';
+import { draftOne } from '../../test/drafted-run.ts';
 import { atomicUsdc } from '../base/money.ts';
 import { draftFromOperator, type Worker } from '../discovery/worker.ts';
-import { type Experiment, NO_CONSENT } from '../experiment/experiment.ts';
-import { draftExperiment } from '../experiment/journal.ts';
-import { createVariant } from '../experiment/variant.ts';
+import type { Experiment } from '../experiment/experiment.ts';
 import type { ChoiceFacts } from './choice-facts.ts';
 import type { Party } from './party.ts';
 import type { Price } from './prices.ts';
@@ -17,14 +15,6 @@ const MAX_PRICE = 100_000;
 
 /** One experiment that wants any worker; the first test drafts it for all. */
 let drafted: Promise<Experiment> | undefined;
-
-async function draftOne(): Promise<Experiment> {
-  const variant = createVariant({ source: 'print("val_bpb: 1.0")\n', base: null, edits: [], config: {} });
-  const asked = { subject: variant.variantHash, workerRequest: 'auto', quoteId: null, idempotencyKey: null };
-  const draft = { variant, ...asked, consent: NO_CONSENT, hypothesis: null, agent: null, loop: null };
-  const db = await openStore();
-  return (await draftExperiment(db, { ...draft, maxPriceAtomic: atomicUsdc(MAX_PRICE) }, NOW)).experiment;
-}
 
 /** A worker as a test describes it; what is left out is as with a new, sound one. */
 interface Scene {
@@ -76,7 +66,7 @@ function entriesOf<T>(scenes: readonly Scene[], read: (scene: Scene) => T | unde
 }
 
 async function choose(scenes: readonly Scene[], more: Partial<ChoiceFacts> = {}) {
-  drafted ??= draftOne();
+  drafted ??= draftOne(MAX_PRICE, NOW);
   const experiment = await drafted;
   const avoid = Object.fromEntries(entriesOf(scenes, ({ avoidMs }) => avoidMs && NOW + avoidMs));
   return chooseWorker(

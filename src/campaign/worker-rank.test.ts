@@ -1,12 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { draftOne } from '../../test/drafted-run.ts';
 import { experimentIdOf } from '../../test/store-rows.ts';
-import { openStore } from '../../test/store-seed.ts';
 import { ExperimentId } from '../base/ids.ts';
 import { atomicUsdc } from '../base/money.ts';
-import { type Experiment, NO_CONSENT, type Role } from '../experiment/experiment.ts';
-import { draftExperiment } from '../experiment/journal.ts';
-import { createVariant } from '../experiment/variant.ts';
+import type { Experiment, Role } from '../experiment/experiment.ts';
 import type { ChoiceFacts, PricedCandidate } from './choice-facts.ts';
 import { NEW_STANDING, type Standing } from './standing.ts';
 import { compareCandidates, expectCost, explain } from './worker-rank.ts';
@@ -39,16 +37,8 @@ const REPEAT: ChoiceFacts = { ...NOTHING, parties: [{ endpoint: 'https://first.e
 /** An experiment from the journal; the first test drafts it for all, which vary its id and role. */
 let drafted: Promise<Experiment> | undefined;
 
-async function draftOne(): Promise<Experiment> {
-  const variant = createVariant({ source: 'print("val_bpb: 1.0")\n', base: null, edits: [], config: {} });
-  const asked = { subject: variant.variantHash, workerRequest: 'auto', quoteId: null, idempotencyKey: null };
-  const draft = { variant, ...asked, consent: NO_CONSENT, hypothesis: null, agent: null, loop: null };
-  const db = await openStore();
-  return (await draftExperiment(db, { ...draft, maxPriceAtomic: atomicUsdc(100_000) }, NOTHING.nowMs)).experiment;
-}
-
 async function buildRun(index: number, role: Role = 'audit'): Promise<Experiment> {
-  drafted ??= draftOne();
+  drafted ??= draftOne(10 * CHEAP, NOTHING.nowMs);
   return { ...(await drafted), role, experimentId: ExperimentId.parse(experimentIdOf(index)) };
 }
 
