@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog } from '../src/base/log.ts';
 import { atomicUsdc } from '../src/base/money.ts';
-import { createLoop, loadLoop, type QueuedProposal, updateLoop } from '../src/campaign/loop.ts';
+import { createLoop, loadLoop, type QueuedProposal, toQueued, updateLoop } from '../src/campaign/loop.ts';
 import { LoopEngine } from '../src/campaign/loop-engine.ts';
 import type { Pace } from '../src/campaign/patience.ts';
 import { loadStandings } from '../src/campaign/standing.ts';
@@ -111,8 +111,7 @@ class Simulation {
         const isGain = index % this.#scene.gainEvery === 0 && index <= this.#scene.lastGain;
         this.#scores.set(variant.trainHash, isGain ? 2 - index / 4_000 : 2.01 + this.#random.below(1_000) / 10_000);
         await saveSource(trx, variant.trainHash, variant.source, this.#nowMs);
-        const { trainHash, parentHash, config, description } = variant;
-        queue.push({ trainHash, parentHash, config, description, hypothesis: null });
+        queue.push(toQueued(variant, null));
       }
     });
     await updateLoop(this.#db, loopId, this.#nowMs, () => ({ queue }));

@@ -9,7 +9,7 @@ export function scoredRun(change: Partial<ScoredRun> = {}): ScoredRun {
     rootHash: 'root',
     trainHash: 'base',
     variantHash: 'base',
-    parentHash: null,
+    parentVariantHash: null,
     family: 'base',
     seed: '42',
     tier: ANY_TIER,

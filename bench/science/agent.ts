@@ -1,7 +1,7 @@
 import { sha256 } from '../../src/base/hash.ts';
 import { loadChampion } from '../../src/campaign/champion.ts';
 import { loadScoredRuns } from '../../src/campaign/evidence.ts';
-import type { Loop, QueuedProposal } from '../../src/campaign/loop.ts';
+import { type Loop, type QueuedProposal, toQueued } from '../../src/campaign/loop.ts';
 import { findLeader, type Prospect, rankProspects } from '../../src/campaign/prospects.ts';
 import { loadTitles } from '../../src/campaign/titles.ts';
 import { loadTask } from '../../src/experiment/lineage-task.ts';
@@ -70,7 +70,6 @@ export class Agent {
   async #propose(base: string, idea: number, nowMs: number): Promise<QueuedProposal> {
     const variant = createVariant({ source: withIdea(base, idea), base, edits: [], config: {} });
     await this.#db.transaction().execute((trx) => saveSource(trx, variant.trainHash, variant.source, nowMs));
-    const { trainHash, parentHash, config, description } = variant;
-    return { trainHash, parentHash, config, description, hypothesis: null };
+    return toQueued(variant, null);
   }
 }

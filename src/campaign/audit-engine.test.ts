@@ -14,7 +14,7 @@ import type { RunResult } from '../worker/result.ts';
 import { drawShare } from './audit-engine.ts';
 import { loadChampion } from './champion.ts';
 import { NO_INDEPENDENT_WORKER } from './extra-facts.ts';
-import { createLoop, type LoopSettingsInput, loadLoop, type QueuedProposal, updateLoop } from './loop.ts';
+import { createLoop, type LoopSettingsInput, loadLoop, type QueuedProposal, toQueued, updateLoop } from './loop.ts';
 import { LoopEngine, loadProgress } from './loop-engine.ts';
 import { loadStandings } from './standing.ts';
 import { loadTitles } from './titles.ts';
@@ -76,8 +76,7 @@ class Bench {
       const edits = [{ search: 'LEVEL = 0', replace: `LEVEL = ${level}` }];
       const variant = createVariant({ source: this.#source, base: this.#source, edits, config: {} });
       await this.db.transaction().execute((trx) => saveSource(trx, variant.trainHash, variant.source, this.nowMs));
-      const { trainHash, parentHash, config, description } = variant;
-      proposals.push({ trainHash, parentHash, config, description, hypothesis: null });
+      proposals.push(toQueued(variant, null));
     }
     await updateLoop(this.db, this.loopId, this.nowMs, (now) => ({
       state: 'running',

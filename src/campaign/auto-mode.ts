@@ -10,7 +10,7 @@ import { findChampion, findSigma } from './champion.ts';
 import { compareRuns } from './confirm.ts';
 import { doesCount, loadScoredRuns, type ScoredRun } from './evidence.ts';
 import type { Champion } from './judge.ts';
-import type { Loop, QueuedProposal } from './loop.ts';
+import { type Loop, type QueuedProposal, toQueued } from './loop.ts';
 import type { LoopProgress } from './loop-engine.ts';
 import type { Observation } from './proposer/evidence.ts';
 import { type AutoProposal, propose } from './proposer/propose.ts';
@@ -124,9 +124,9 @@ export class AutoDesigner {
   async #save(made: Program, base: Program, hypothesis: string, nowMs: number): Promise<QueuedProposal> {
     const { source, config } = made;
     const parent = { base: base.source, baseConfig: base.config };
-    const { trainHash, parentHash, description } = createVariant({ ...parent, source, edits: [], config });
-    await this.#db.transaction().execute((trx) => saveSource(trx, trainHash, source, nowMs));
-    return { trainHash, parentHash, config, description, hypothesis };
+    const variant = createVariant({ ...parent, source, edits: [], config });
+    await this.#db.transaction().execute((trx) => saveSource(trx, variant.trainHash, source, nowMs));
+    return toQueued(variant, hypothesis);
   }
 
   /** What the runs of a loop tell, oldest first; what cannot be compared with the champion is left out. */
@@ -193,12 +193,11 @@ function nameFamily({ rest, values }: Point, seedKnob: string | null): string {
   return sha256(JSON.stringify([rest, own]));
 }
 
-/** Run that another was made from: of its parent's source with the same config, else what it was judged by. */
+/** Run that another was made from, else what it was judged by. */
 function findParent(run: Experiment, runs: readonly Experiment[]): string | null {
-  const config = JSON.stringify(run.config);
   const others = runs.filter(({ variantHash }) => variantHash !== run.variantHash);
   const parent =
-    others.find((other) => other.trainHash === run.parentHash && JSON.stringify(other.config) === config) ??
+    others.find((other) => other.variantHash === run.parentVariantHash) ??
     others.find((other) => other.experimentId === run.judgement?.championId);
   return parent?.experimentId ?? null;
 }

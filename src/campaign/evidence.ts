@@ -31,8 +31,8 @@ export interface ScoredRun extends Evidence, Party {
   readonly rootHash: string;
   readonly trainHash: string;
   readonly variantHash: string;
-  /** Source that it was made from; null where it was given whole, and for repeats. */
-  readonly parentHash: string | null;
+  /** Variant that it was made from; null where it was given whole, and for repeats. */
+  readonly parentVariantHash: string | null;
   readonly role: string;
   readonly auditOf: string | null;
   readonly verdict: Verdict;
@@ -156,7 +156,7 @@ function selectScored(db: Db | Trx) {
       'experiments.root_hash',
       'experiments.train_hash',
       'experiments.variant_hash',
-      'experiments.parent_hash',
+      'experiments.parent_variant_hash',
       'experiments.role',
       'experiments.audit_of',
       'experiments.verdict',
@@ -194,7 +194,7 @@ function toScoredRun(row: Row): ScoredRun[] {
       rootHash: row.root_hash,
       trainHash: row.train_hash,
       variantHash: row.variant_hash,
-      parentHash: row.parent_hash,
+      parentVariantHash: row.parent_variant_hash,
       role: row.role,
       auditOf: row.audit_of,
       verdict,

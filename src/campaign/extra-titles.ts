@@ -14,7 +14,7 @@ import {
 import { canWait } from './extra-wait.ts';
 import { estimateFrom, type FamilyEvidence, findHomeTier, gatherEvidence } from './family.ts';
 import { KEEP_Z, RETEST_Z } from './judge.ts';
-import { rankProspects } from './prospects.ts';
+import { rankFindings } from './prospects.ts';
 
 /** Fresh runs of one idea that are made for its title while they do not decide. */
 const MAX_FRESH_RUNS = 5;
@@ -38,7 +38,7 @@ export function planConfirmations(facts: ExtraFacts): Extra[] {
   if (!holder) return [];
   const theirs = estimateFrom(gatherEvidence(holder, facts.runs, facts.task));
   const discredited = listDiscredited(facts.runs, facts.task.noisePrior);
-  const gains = new Map(rankProspects(facts).map(({ run, gain }) => [run.family, gain]));
+  const gains = new Map(rankFindings(facts).map(({ run, gain }) => [run.family, gain]));
   const wouldBe = listProposals(facts).filter((run) => isWouldBe(run, holder) && !discredited.has(run.endpoint));
   const plans = groupBy(wouldBe, ({ family }) => family)
     .flatMap(([run]) => (run ? [findSelecting(run, facts.runs)] : []))

@@ -25,11 +25,18 @@ const Hash = z.string().refine(isSha256);
 const QueuedProposal = z.object({
   trainHash: Hash,
   parentHash: Hash.nullable(),
+  parentConfig: JsonObject.optional(),
   config: JsonObject,
   description: z.string(),
   hypothesis: z.string().nullable(),
 });
 export type QueuedProposal = z.infer<typeof QueuedProposal>;
+
+/** Makes a variant, whose source has to be in the store, wait for its turn. */
+export function toQueued(variant: Variant, hypothesis: string | null): QueuedProposal {
+  const { trainHash, parentHash, parentConfig, config, description } = variant;
+  return { trainHash, parentHash, parentConfig, config, description, hypothesis };
+}
 
 const Atomic = z.string().transform(parseAtomic);
 

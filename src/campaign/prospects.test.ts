@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { scoredRun } from '../../test/scored-run.ts';
 import { findTask } from '../experiment/task.ts';
 import type { ScoredRun } from './evidence.ts';
-import { findLeader, listMissed, rankProspects } from './prospects.ts';
+import { findLeader, listMissed, rankFindings, rankProspects } from './prospects.ts';
 import type { Title } from './titles.ts';
 
 const SIGMA = 5e-4;
@@ -18,7 +18,7 @@ function run(idea: string, worker: string, gain: number, more: Partial<ScoredRun
     loopId: 'loop',
     trainHash: idea,
     variantHash: idea,
-    parentHash: 'base',
+    parentVariantHash: 'base',
     family: idea,
     role: 'round',
     valBpb: 1 - gain * SIGMA,
@@ -75,7 +75,7 @@ describe('a prospect', () => {
     const parent = run('parent', 'ann', 6);
     const [first, second] = rank(
       parent,
-      run('child', 'bob', 5, { parentHash: 'parent' }),
+      run('child', 'bob', 5, { parentVariantHash: 'parent' }),
       run('alone', 'bob', 5),
     ).filter(({ run: { family } }) => family !== 'parent');
     expect([first?.run.family, second?.run.family]).toEqual(['child', 'alone']);
@@ -96,7 +96,12 @@ describe('a prospect', () => {
   });
 
   it('is none where nobody else vouches for its worker, or it ran where the champion did not', () => {
-    expect(rank(run('idea', 'eve', 6))).toEqual([]);
+    const claim = run('idea', 'eve', 6);
+    expect(rank(claim)).toEqual([]);
+    // What is to be confirmed first is told by what it is expected to bring, whoever says so.
+    const findings = rankFindings({ task: TASK, loopId: 'loop', runs: [BASELINE, AGAIN, claim], titles: [TITLE] });
+    expect(findings).toMatchObject([{ run: claim, isVouchedFor: false }]);
+    expect(findings[0]?.gain).toBeLessThan(6 * SIGMA);
     expect(rank(run('idea', 'ann', 6, { tier: 'xl' }))).toEqual([]);
   });
 
@@ -116,18 +121,28 @@ describe('a prospect', () => {
 });
 
 describe('an idea that was missed', () => {
+  const missed = (...runs: readonly ScoredRun[]) => {
+    const facts = { task: TASK, loopId: 'loop', runs: [BASELINE, AGAIN, ...runs], titles: [TITLE] };
+    return listMissed(facts, rankProspects(facts)).map((prospect) => prospect.run.family);
+  };
+
   it('helps and is neither in what is built on nor was it tried beside that', () => {
     const leader = run('leader', 'ann', 9);
-    const child = run('child', 'bob', 13, { parentHash: 'leader' });
+    const child = run('child', 'bob', 13, { parentVariantHash: 'leader' });
     const late = run('late', 'bob', 5);
     const bad = run('bad', 'ann', -5);
-    const grandchild = run('grandchild', 'bob', 15, { parentHash: 'child' });
-    const missed = (...runs: readonly ScoredRun[]) => {
-      const facts = { task: TASK, loopId: 'loop', runs: [BASELINE, AGAIN, ...runs], titles: [TITLE] };
-      return listMissed(facts, rankProspects(facts)).map((prospect) => prospect.run.family);
-    };
+    const grandchild = run('grandchild', 'bob', 15, { parentVariantHash: 'child' });
     expect(missed(leader, child, late, bad)).toEqual(['late']);
     expect(missed(leader, child, late, bad, grandchild)).toEqual(['late']);
     expect(missed(late)).toEqual([]);
+  });
+
+  it('is told apart by its config where the source is the same', () => {
+    const config = { trainHash: 'base' };
+    const leader = run('leader', 'ann', 9, config);
+    const child = run('child', 'bob', 13, { ...config, parentVariantHash: 'leader' });
+    const late = run('late', 'bob', 5, config);
+    expect(missed(leader, child, late)).toEqual(['late']);
+    expect(rank(leader, child, late).map((prospect) => Math.sign(prospect.ownGain))).toEqual([1, 1, 1]);
   });
 });

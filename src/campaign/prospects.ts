@@ -17,6 +17,12 @@ export interface Prospect {
   readonly ownGain: number;
 }
 
+/** What a loop has found, whoever says so. */
+interface Finding extends Prospect {
+  /** Whether it can be built on: nobody contradicts it, and the word of those who say it is enough. */
+  readonly isVouchedFor: boolean;
+}
+
 /** A loop as its prospects follow from it: pure data. */
 export interface ProspectFacts {
   readonly task: Task;
@@ -31,35 +37,40 @@ const EXPECTED = { mean: -0.5, deviation: 2 } as const;
 /** Large effects are rarer than that but no luck: measured ones count as expected once they are so many deviations. */
 const SURPRISE = 2;
 
+/** What of {@link rankFindings} somebody vouches for and nobody contradicts, best first. */
+export function rankProspects(facts: ProspectFacts): readonly Prospect[] {
+  return rankFindings(facts).filter(({ isVouchedFor }) => isVouchedFor);
+}
+
 /**
  * Ranks what a loop has found by its expected gain over the champion, best first. The best of many scores is the luckiest
  * one, too; so each score is drawn towards what was to be expected before the run: a little less than the gain of what
- * the idea was made from. What nobody else vouches for is left out, and what others contradict.
+ * the idea was made from.
  */
-export function rankProspects(facts: ProspectFacts): readonly Prospect[] {
+export function rankFindings(facts: ProspectFacts): readonly Finding[] {
   const { runs, task, loopId } = facts;
   const holder = findHolder(facts);
   if (!holder) return [];
   const champion = estimateFrom(gatherEvidence(holder, runs, task));
-  const familyOf = new Map(runs.toReversed().map(({ trainHash, family }) => [trainHash, family]));
+  const familyOf = mapFamilies(runs);
   const isVouchedFor = findVouched(facts);
   const gains = new Map([[holder.family, 0]]);
-  const prospects: Prospect[] = [];
+  const findings: Finding[] = [];
   for (const run of runs) {
     if (run.loopId !== loopId || run.role !== 'round' || !doesCount(run) || gains.has(run.family)) continue;
     const evidence = gatherEvidence(run, runs, task);
     const measured = compareRuns(estimateFrom(evidence), champion, facts);
     if (!measured) continue;
     const sigma = estimateNoise(runs, task.noisePrior, run.tier).variant;
-    const parent = gains.get(familyOf.get(run.parentHash ?? '') ?? '') ?? 0;
+    const parent = gains.get(familyOf(run.parentVariantHash)) ?? 0;
     const expected = parent + EXPECTED.mean * sigma;
     const surprise = measured.delta - expected;
     const deviation = Math.max(EXPECTED.deviation * sigma, Math.abs(surprise) / SURPRISE);
     const gain = expected + surprise / (1 + (measured.error / deviation) ** 2);
     gains.set(run.family, gain);
-    if (isVouchedFor(evidence)) prospects.push({ run, gain, ownGain: gain - parent });
+    findings.push({ run, gain, ownGain: gain - parent, isVouchedFor: isVouchedFor(evidence) });
   }
-  return prospects.toSorted((a, b) => b.gain - a.gain);
+  return findings.toSorted((a, b) => b.gain - a.gain);
 }
 
 /** The prospect to build on rather than on the champion, if there is one. */
@@ -74,15 +85,27 @@ export function findLeader(prospects: readonly Prospect[]): Prospect | undefined
 export function listMissed(facts: ProspectFacts, prospects: readonly Prospect[]): readonly Prospect[] {
   const { runs } = facts;
   const base = findLeader(prospects)?.run ?? findHolder(facts);
+  const familyOf = mapFamilies(runs);
+  const variants = new Set<string>();
   const made = new Set<string>();
-  for (let run = base; run && !made.has(run.trainHash); ) {
-    made.add(run.trainHash);
-    const parentHash = run.parentHash;
-    run = runs.find(({ trainHash }) => trainHash === parentHash);
+  for (let run = base; run && !variants.has(run.variantHash); ) {
+    variants.add(run.variantHash);
+    made.add(run.family);
+    const parent = run.parentVariantHash;
+    run = runs.find(({ variantHash }) => variantHash === parent);
   }
   return prospects
-    .filter(({ run, ownGain }) => ownGain > 0 && !made.has(run.trainHash) && run.parentHash !== base?.trainHash)
+    .filter(
+      ({ run, ownGain }) =>
+        ownGain > 0 && !made.has(run.family) && familyOf(run.parentVariantHash) !== (base?.family ?? ''),
+    )
     .toSorted((a, b) => b.ownGain - a.ownGain);
+}
+
+/** Variant → the program that all its seeds share; '' for what did not run. */
+function mapFamilies(runs: readonly ScoredRun[]): (variantHash: string | null) => string {
+  const families = new Map(runs.map(({ variantHash, family }) => [variantHash, family]));
+  return (variantHash) => families.get(variantHash ?? '') ?? '';
 }
 
 /** Tells whose word about an idea is enough: after the first lie somebody else has to have said the same. */

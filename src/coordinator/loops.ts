@@ -10,8 +10,8 @@ import {
   type Loop,
   type LoopSettings,
   loadLoops,
-  type QueuedProposal,
   requireLoop,
+  toQueued,
   updateLoop,
 } from '../campaign/loop.ts';
 import { loadProgress } from '../campaign/loop-engine.ts';
@@ -190,7 +190,7 @@ async function queueProposal(
     nowMs,
     (now) => {
       assertOpen(now);
-      return { state: 'running', reason: null, queue: [...now.queue, toQueued(variant, proposal)] };
+      return { state: 'running', reason: null, queue: [...now.queue, toQueued(variant, proposal.hypothesis ?? null)] };
     },
     async (trx) => {
       await saveSource(trx, variant.trainHash, variant.source, nowMs);
@@ -229,10 +229,6 @@ async function resolveProposal(
   if (train_py === undefined) return resolveVariant(db, { base: base ?? 'champion', edits, config }, bases);
   const parent = await loadBase(db, base ?? 'champion', bases);
   return createVariant({ source: train_py, base: parent.source, edits: edits ?? [], config: config ?? {} });
-}
-
-function toQueued({ trainHash, parentHash, config, description }: Variant, proposal: Proposal): QueuedProposal {
-  return { trainHash, parentHash, config, description, hypothesis: proposal.hypothesis ?? null };
 }
 
 /** Stops a loop: what is running ends and is paid as agreed, nothing new starts. */

@@ -98,6 +98,8 @@ export interface Experiment {
   readonly variantHash: Sha256;
   readonly config: JsonObject;
   readonly parentHash: string | null;
+  /** The variant that it was made from: that source with the config that it had. */
+  readonly parentVariantHash: string | null;
   /** First source of the lineage: what shares it is compared. */
   readonly rootHash: Sha256;
   readonly description: string;
@@ -160,6 +162,7 @@ export function parseExperiment(row: ExperimentRow): Experiment {
     variantHash: checked.variant_hash,
     config: readJson(JsonObject, row.config),
     parentHash: row.parent_hash,
+    parentVariantHash: row.parent_variant_hash,
     rootHash: checked.root_hash,
     description: row.description,
     hypothesis: row.hypothesis,

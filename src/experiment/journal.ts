@@ -15,7 +15,7 @@ import {
 } from './experiment.ts';
 import { canTransition, type ExperimentState, isFinal, type Settlement } from './states.ts';
 import { answerWith, findSubmitted, keyOf, retireKey, type Submission, WITHOUT_PAYMENT } from './submission.ts';
-import type { Variant } from './variant.ts';
+import { hashParent, type Variant } from './variant.ts';
 import { effectiveHashOf, findRoot, saveVariantForm } from './variant-form.ts';
 
 /** The right of one process to write to an experiment; every take-over raises the epoch and fences the one before. */
@@ -121,6 +121,7 @@ async function insertDraft(trx: Trx, draft: Draft, key: string, nowMs: number): 
       variant_hash: variant.variantHash,
       config: JSON.stringify(variant.config),
       parent_hash: variant.parentHash,
+      parent_variant_hash: hashParent(variant),
       root_hash: rootHash,
       description: variant.description,
       hypothesis: draft.hypothesis,

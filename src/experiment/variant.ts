@@ -14,7 +14,7 @@ export interface Variant {
   readonly variantHash: Sha256;
   readonly parentHash: Sha256 | null;
   /** Config of what it was made from; absent: that had none. */
-  readonly parentConfig?: JsonObject;
+  readonly parentConfig?: JsonObject | undefined;
   readonly description: string;
 }
 
@@ -54,6 +54,11 @@ export function createVariant(input: {
 /** Hash of RFC 8785 JSON of source hash and config (design.md section 5, invariant 2). */
 export function hashVariant(trainHash: Sha256, config: JsonObject): Sha256 {
   return sha256(canonicalJson({ config, train_hash: trainHash }));
+}
+
+/** Hash of the variant that another was made from; null for a source of its own. */
+export function hashParent({ parentHash, parentConfig = {} }: Pick<Variant, 'parentHash' | 'parentConfig'>) {
+  return parentHash === null ? null : hashVariant(parentHash, parentConfig);
 }
 
 /** RFC 8785 refuses what no two readers would read alike. */

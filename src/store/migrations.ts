@@ -164,6 +164,8 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
   '0013-variant-scores': VARIANT_SCORES,
   // A loop may start from a script that has parents.
   '0014-loop-baselines': [`alter table loops add column baseline_hash text`],
+  // Variants that differ by their config alone share their source.
+  '0015-parent-variants': [`alter table experiments add column parent_variant_hash text`],
 };
 
 export const migrationProvider: MigrationProvider = {
