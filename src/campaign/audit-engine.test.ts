@@ -1,137 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { completeRun, publishRun } from '../../test/judged-run.ts';
-import { openStore } from '../../test/store-seed.ts';
+import { ALPHA, BRAVO, CHARLIE, LoopBench, START } from '../../test/loop-bench.ts';
 import { canonicalJson, sha256 } from '../base/hash.ts';
 import { silentLog } from '../base/log.ts';
-import { atomicUsdc } from '../base/money.ts';
-import { type Experiment, loadExperiments, NO_CONSENT } from '../experiment/experiment.ts';
+import { NO_CONSENT } from '../experiment/experiment.ts';
 import { draftExperiment } from '../experiment/journal.ts';
-import { createVariant } from '../experiment/variant.ts';
-import { saveSource } from '../provenance/sources.ts';
-import type { Db } from '../store/database.ts';
-import type { RunResult } from '../worker/result.ts';
 import { drawShare } from './audit-engine.ts';
-import { loadChampion } from './champion.ts';
 import { NO_INDEPENDENT_WORKER } from './extra-facts.ts';
-import { createLoop, type LoopSettingsInput, loadLoop, type QueuedProposal, toQueued, updateLoop } from './loop.ts';
+import { loadLoop } from './loop.ts';
 import { LoopEngine, loadProgress } from './loop-engine.ts';
 import { loadStandings } from './standing.ts';
 import { loadTitles } from './titles.ts';
 
-const START = 1_790_000_000_000;
-const ALPHA = 'https://alpha.example/w';
-const BRAVO = 'https://bravo.example/w';
-const CHARLIE = 'https://charlie.example/w';
-
-/** A loop of the real engine and judge, in which the test is the market: it says who runs what and what comes out. */
-class Bench {
-  readonly db: Db;
-  readonly engine: LoopEngine;
-  nowMs = START;
-  loopId = '';
-  rootHash = '';
-  #source = '';
-
-  constructor(db: Db) {
-    this.db = db;
-    this.engine = new LoopEngine(db, { nowMs: () => this.nowMs }, silentLog);
-  }
-
-  static async open(settings: Partial<LoopSettingsInput> = {}, source = 'LEVEL = 0\nprint("val_bpb:", LEVEL)\n') {
-    const bench = new Bench(await openStore());
-    bench.#source = source;
-    const baseline = createVariant({ source, base: null, edits: [], config: {} });
-    const loop = await bench.db.transaction().execute((trx) =>
-      createLoop(
-        trx,
-        baseline,
-        {
-          rounds: 10,
-          budgetAtomic: atomicUsdc(1_000_000),
-          maxPriceAtomic: atomicUsdc(250_000),
-          parallel: 4,
-          prefer: null,
-          agent: null,
-          auditShare: 0,
-          ...settings,
-        },
-        bench.nowMs,
-      ),
-    );
-    bench.loopId = loop.loopId;
-    bench.rootHash = loop.rootHash;
-    return bench;
-  }
-
-  async tick(): Promise<void> {
-    this.nowMs += 1_000;
-    await this.engine.tick();
-  }
-
-  /** Queues the script with other levels. */
-  async propose(...levels: readonly number[]): Promise<void> {
-    const proposals: QueuedProposal[] = [];
-    for (const level of levels) {
-      const edits = [{ search: 'LEVEL = 0', replace: `LEVEL = ${level}` }];
-      const variant = createVariant({ source: this.#source, base: this.#source, edits, config: {} });
-      await this.db.transaction().execute((trx) => saveSource(trx, variant.trainHash, variant.source, this.nowMs));
-      proposals.push(toQueued(variant, null));
-    }
-    await updateLoop(this.db, this.loopId, this.nowMs, (now) => ({
-      state: 'running',
-      queue: [...now.queue, ...proposals],
-    }));
-    await this.tick();
-  }
-
-  async listOpen(role?: string): Promise<Experiment[]> {
-    const runs = await loadExperiments(this.db, { loopId: this.loopId, isOpen: true, limit: 100 });
-    return runs.filter((run) => role === undefined || run.role === role);
-  }
-
-  /** The only open run, which must be of this role. */
-  async take(role: string): Promise<Experiment> {
-    const open = await this.listOpen();
-    expect(open.map((run) => run.role)).toEqual([role]);
-    const [run] = open;
-    if (!run) throw new Error('nothing is open');
-    return run;
-  }
-
-  /** A worker answers, the run is judged and published. */
-  async answer(run: Experiment, endpoint: string, valBpb: number, metrics: RunResult['metrics'] = null) {
-    this.nowMs += 1_000;
-    const judgement = await publishRun(this.db, run, endpoint, completeRun(valBpb, metrics), this.nowMs);
-    await this.tick();
-    return judgement;
-  }
-
-  async refuse(run: Experiment, code: string): Promise<void> {
-    await this.db
-      .updateTable('experiments')
-      .set({ state: 'refused', reason: JSON.stringify({ code, text: code }), finished_at: this.nowMs })
-      .where('experiment_id', '=', run.experimentId)
-      .execute();
-    await this.tick();
-  }
-
-  /** Runs the baseline, then a proposal. */
-  async begin(endpoint: string, baseline: number): Promise<void> {
-    await this.tick();
-    await this.answer(await this.take('baseline'), endpoint, baseline);
-  }
-
-  champion() {
-    return loadChampion(this.db, this.rootHash, this.loopId);
-  }
-
-  state = async () => (await loadLoop(this.db, this.loopId))?.state;
-}
-
 describe('a would-be champion', () => {
   it('becomes champion only after a fresh run, whose score alone is then its estimate', async () => {
-    const bench = await Bench.open();
+    const bench = await LoopBench.open();
     await bench.begin(ALPHA, 2);
     await bench.propose(1);
     const round = await bench.take('round');
@@ -155,7 +38,7 @@ describe('a would-be champion', () => {
   });
 
   it('with a fabricated score never does; a third worker decides who is wrong, and its giver loses standing', async () => {
-    const bench = await Bench.open();
+    const bench = await LoopBench.open();
     await bench.begin(ALPHA, 2);
     await bench.propose(1);
     const round = await bench.take('round');
@@ -173,7 +56,7 @@ describe('a would-be champion', () => {
   });
 
   it('is not brought down by a lying confirmation: the third worker agrees with the first', async () => {
-    const bench = await Bench.open();
+    const bench = await LoopBench.open();
     await bench.begin(ALPHA, 2);
     await bench.propose(1);
     const round = await bench.take('round');
@@ -185,7 +68,7 @@ describe('a would-be champion', () => {
   });
 
   it('too good for one step is run again elsewhere, and believed when that gives the same', async () => {
-    const bench = await Bench.open();
+    const bench = await LoopBench.open();
     await bench.begin(ALPHA, 2);
     await bench.propose(1);
     const round = await bench.take('round');
@@ -195,7 +78,7 @@ describe('a would-be champion', () => {
   });
 
   it('that nobody else can run holds the title unverified', async () => {
-    const bench = await Bench.open();
+    const bench = await LoopBench.open();
     await bench.begin(ALPHA, 2);
     await bench.propose(1);
     await bench.answer(await bench.take('round'), ALPHA, 1.95);
@@ -206,7 +89,7 @@ describe('a would-be champion', () => {
   });
 
   it('gives the title back when later runs speak against it', async () => {
-    const bench = await Bench.open();
+    const bench = await LoopBench.open();
     await bench.begin(ALPHA, 2);
     await bench.propose(1);
     const round = await bench.take('round');
@@ -258,7 +141,7 @@ describe('a script with a seed', () => {
   ].join('\n');
 
   it('is confirmed with another seed where there is only one worker: the one edit that the server makes itself', async () => {
-    const bench = await Bench.open({}, numpy);
+    const bench = await LoopBench.open({}, numpy);
     await bench.begin(ALPHA, 2.14);
     await bench.propose(1);
     const round = await bench.take('round');
@@ -272,7 +155,7 @@ describe('a script with a seed', () => {
   });
 
   it('is tested again with another seed when a score is too close to call', async () => {
-    const bench = await Bench.open({}, numpy);
+    const bench = await LoopBench.open({}, numpy);
     await bench.begin(ALPHA, 2.14);
     await bench.propose(1);
     expect(await bench.answer(await bench.take('round'), ALPHA, 2.1)).toMatchObject({ verdict: 'RETEST' });
@@ -282,7 +165,7 @@ describe('a script with a seed', () => {
 
 describe('audits', () => {
   it('repeat all runs at share 1, none at share 0, in roles that only the store knows', async () => {
-    const bench = await Bench.open({ auditShare: 1 });
+    const bench = await LoopBench.open({ auditShare: 1 });
     await bench.begin(ALPHA, 2);
     const audit = await bench.take('audit');
     const [baseline] = (await loadProgress(bench.db, bench.loopId)).runs;
@@ -310,7 +193,7 @@ describe('audits', () => {
   });
 
   it('a worker whose time is over is tried with a known program, and is back when it tells the truth', async () => {
-    const bench = await Bench.open({ auditShare: 0.000001 });
+    const bench = await LoopBench.open({ auditShare: 0.000001 });
     await bench.begin(ALPHA, 2);
     await bench.propose(1);
     await bench.answer(await bench.take('round'), BRAVO, 1.92);
@@ -329,7 +212,7 @@ describe('audits', () => {
 
 describe('a loop ends', () => {
   it('when its champion reaches the target', async () => {
-    const bench = await Bench.open({ targetValBpb: 1.96 });
+    const bench = await LoopBench.open({ targetValBpb: 1.96 });
     await bench.begin(ALPHA, 2);
     await bench.propose(1, 2, 3, 4, 5);
     const [first] = (await bench.listOpen('round')).filter(({ round }) => round === 1);
@@ -347,7 +230,7 @@ describe('a loop ends', () => {
   });
 
   it('at its deadline, and starts nothing after it', async () => {
-    const bench = await Bench.open({ deadlineMs: START + 60_000, parallel: 1 });
+    const bench = await LoopBench.open({ deadlineMs: START + 60_000, parallel: 1 });
     await bench.begin(ALPHA, 2);
     await bench.propose(1, 2);
     const round = await bench.take('round');
@@ -360,7 +243,7 @@ describe('a loop ends', () => {
   });
 
   it('not while asking again shows that a score too close to call was a gain', async () => {
-    const bench = await Bench.open({ rounds: 100, parallel: 1 });
+    const bench = await LoopBench.open({ rounds: 100, parallel: 1 });
     await bench.begin(ALPHA, 2);
     await bench.propose(...Array.from({ length: 30 }, (_, index) => index + 1));
     for (let round = 0; round < 19; round += 1) await bench.answer(await bench.take('round'), ALPHA, 2.1 + round / 100);
@@ -371,7 +254,7 @@ describe('a loop ends', () => {
   });
 
   it('after 20 rounds that improved nothing', async () => {
-    const bench = await Bench.open({ rounds: 100, parallel: 1 });
+    const bench = await LoopBench.open({ rounds: 100, parallel: 1 });
     await bench.begin(ALPHA, 2);
     await bench.propose(...Array.from({ length: 30 }, (_, index) => index + 1));
     for (let round = 0; round < 20; round += 1) await bench.answer(await bench.take('round'), ALPHA, 2.1 + round / 100);
@@ -381,7 +264,7 @@ describe('a loop ends', () => {
 });
 
 it('drafts an extra run once, however often the process dies', async () => {
-  const bench = await Bench.open();
+  const bench = await LoopBench.open();
   await bench.begin(ALPHA, 2);
   await bench.propose(1);
   await bench.answer(await bench.take('round'), ALPHA, 1.95);
@@ -396,7 +279,7 @@ it('drafts an extra run once, however often the process dies', async () => {
 
 describe('a worker of another tier', () => {
   it('is given the champion to run, so that what it says of ideas can be compared with something', async () => {
-    const bench = await Bench.open({ parallel: 1 });
+    const bench = await LoopBench.open({ parallel: 1 });
     await bench.begin(ALPHA, 2);
     await bench.propose(1);
     const other = { gpu_memory_gb: 80 };
@@ -413,7 +296,7 @@ describe('a worker of another tier', () => {
 });
 
 it('has the first run of a long loop repeated by several workers before it looks at ideas', async () => {
-  const bench = await Bench.open({ rounds: 48, auditShare: 0.000001 });
+  const bench = await LoopBench.open({ rounds: 48, auditShare: 0.000001 });
   await bench.begin(ALPHA, 2);
   const panel = await bench.listOpen();
   const { baseline } = await loadProgress(bench.db, bench.loopId);

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { describe, expect, it } from 'vitest';
 import { completeRun, publishRun } from '../../test/judged-run.ts';
+import { ALPHA, LoopBench } from '../../test/loop-bench.ts';
 import { openStore } from '../../test/store-seed.ts';
 import { silentLog } from '../base/log.ts';
 import { atomicUsdc } from '../base/money.ts';
@@ -8,7 +9,7 @@ import { type Experiment, loadExperiments } from '../experiment/experiment.ts';
 import { createVariant } from '../experiment/variant.ts';
 import { loadVariantForms } from '../experiment/variant-form.ts';
 import { saveSource } from '../provenance/sources.ts';
-import { createLoop, type LoopSettingsInput, loadLoop, type QueuedProposal, toQueued, updateLoop } from './loop.ts';
+import { createLoop, type LoopSettingsInput, loadLoop, type QueuedProposal, updateLoop } from './loop.ts';
 import { LoopEngine } from './loop-engine.ts';
 
 const NOW = 1_790_000_000_000;
@@ -60,41 +61,24 @@ it('runs every proposal once, also when it dies between drafting them and taking
 });
 
 it('knows what a proposal was made from, which may share its source', async () => {
-  const db = await openStore();
-  const baseline = variantOf('import os\nprint(os.environ["AUTORESEARCH_EXPERIMENT_CONFIG"])\n');
-  const settings = {
-    rounds: 10,
-    budgetAtomic: atomicUsdc(1_000_000),
-    maxPriceAtomic: atomicUsdc(250_000),
-    parallel: 2,
-    prefer: null,
-    agent: null,
-    auditShare: 0,
-  };
-  const { loopId, rootHash } = await db.transaction().execute((trx) => createLoop(trx, baseline, settings, NOW));
-  const engine = new LoopEngine(db, { nowMs: () => NOW }, silentLog);
-  await engine.tick();
-  const [first] = await loadExperiments(db, { loopId, isOpen: true, limit: 1 });
-  if (!first) throw new Error('the baseline was not drafted');
-  await publishRun(db, first, 'https://alpha.example/w', completeRun(2), NOW);
-  const { source } = baseline;
+  const source = 'import os\nprint(os.environ["AUTORESEARCH_EXPERIMENT_CONFIG"])\n';
+  const { variantHash } = variantOf(source);
+  const bench = await LoopBench.open({}, source);
+  await bench.begin(ALPHA, 2);
   const fast = createVariant({ source, base: source, edits: [], config: { RATE: 5 } });
   const slower = createVariant({ source, base: source, baseConfig: fast.config, edits: [], config: { RATE: 3 } });
-  await updateLoop(db, loopId, NOW, () => ({ queue: [toQueued(fast, null), toQueued(slower, null)] }));
-  await engine.tick();
-  const rounds = await loadExperiments(db, { loopId, role: 'round', limit: 10 });
+  await bench.queue(fast, slower);
+  const rounds = await bench.listOpen('round');
   expect(new Map(rounds.map((run) => [run.variantHash, run.parentVariantHash]))).toEqual(
     new Map([
-      [fast.variantHash, baseline.variantHash],
+      [fast.variantHash, variantHash],
       [slower.variantHash, fast.variantHash],
     ]),
   );
   // What later proposals are compared with is how it differs from that.
-  const forms = new Map((await loadVariantForms(db, rootHash, 10)).map((form) => [form.variantHash, form]));
+  const forms = new Map((await loadVariantForms(bench.db, bench.rootHash, 10)).map((form) => [form.variantHash, form]));
   expect(forms.get(slower.variantHash)?.changes.knobs).toEqual([{ name: 'RATE', direction: 'down', to: '3' }]);
 });
-
-const WORKER = 'https://alpha.example/w';
 
 /** A loop without audits of three workers, whose baseline has scored 2. Each answer is judged as a worker's would be. */
 async function startLoop(settings: Partial<LoopSettingsInput> & { readonly rounds: number }) {
@@ -113,7 +97,7 @@ async function startLoop(settings: Partial<LoopSettingsInput> & { readonly round
   const answer = async (run: Experiment | undefined, valBpb: number) => {
     if (!run) throw new Error('no such run is open');
     nowMs += 1_000;
-    return (await publishRun(db, run, WORKER, completeRun(valBpb), nowMs)).verdict;
+    return (await publishRun(db, run, ALPHA, completeRun(valBpb), nowMs)).verdict;
   };
 
   await engine.tick();
