@@ -1,12 +1,15 @@
 // What tests of loops share: a loop over a store of its own, whose market the test plays.
 import { expect } from 'vitest';
+import { canonicalJson, sha256 } from '../src/base/hash.ts';
 import { silentLog } from '../src/base/log.ts';
 import { atomicUsdc } from '../src/base/money.ts';
 import { loadChampion } from '../src/campaign/champion.ts';
 import { createLoop, type LoopSettingsInput, loadLoop, toQueued, updateLoop } from '../src/campaign/loop.ts';
 import { LoopEngine } from '../src/campaign/loop-engine.ts';
-import { type Experiment, loadExperiments } from '../src/experiment/experiment.ts';
+import { type Experiment, loadExperiments, NO_CONSENT } from '../src/experiment/experiment.ts';
+import { draftExperiment } from '../src/experiment/journal.ts';
 import { createVariant, type Variant } from '../src/experiment/variant.ts';
+import type { SharedCaps } from '../src/payment/budget.ts';
 import { saveSource } from '../src/provenance/sources.ts';
 import type { Db } from '../src/store/database.ts';
 import type { RunResult } from '../src/worker/result.ts';
@@ -25,16 +28,20 @@ export class LoopBench {
   nowMs = START;
   loopId = '';
   rootHash = '';
-  #source = '';
+  readonly #source: string;
 
-  constructor(db: Db) {
+  private constructor(db: Db, source: string, caps: SharedCaps | null) {
     this.db = db;
-    this.engine = new LoopEngine(db, { nowMs: () => this.nowMs }, silentLog);
+    this.#source = source;
+    this.engine = new LoopEngine(db, { nowMs: () => this.nowMs }, silentLog, null, caps);
   }
 
-  static async open(settings: Partial<LoopSettingsInput> = {}, source = 'LEVEL = 0\nprint("val_bpb:", LEVEL)\n') {
-    const bench = new LoopBench(await openStore());
-    bench.#source = source;
+  static async open(
+    settings: Partial<LoopSettingsInput> = {},
+    source = 'LEVEL = 0\nprint("val_bpb:", LEVEL)\n',
+    caps: SharedCaps | null = null,
+  ) {
+    const bench = new LoopBench(await openStore(), source, caps);
     const baseline = createVariant({ source, base: null, edits: [], config: {} });
     const loop = await bench.db.transaction().execute((trx) =>
       createLoop(
@@ -104,6 +111,28 @@ export class LoopBench {
     const judgement = await publishRun(this.db, run, endpoint, completeRun(valBpb, metrics), this.nowMs);
     await this.tick();
     return judgement;
+  }
+
+  /** Somebody asks another worker for the very same program, and what that says comes in. */
+  async repeat(of: Experiment, endpoint: string, valBpb: number): Promise<void> {
+    const { loopId, nowMs } = this;
+    const { experiment } = await draftExperiment(
+      this.db,
+      {
+        variant: { ...of, parentHash: null, source: 'unused' },
+        subject: sha256(canonicalJson([endpoint])),
+        workerRequest: endpoint,
+        quoteId: null,
+        maxPriceAtomic: of.maxPriceAtomic,
+        consent: NO_CONSENT,
+        idempotencyKey: `again-${endpoint}`,
+        hypothesis: null,
+        agent: null,
+        loop: { loopId, role: 'audit', round: null, auditOf: of.experimentId },
+      },
+      nowMs,
+    );
+    await this.answer(experiment, endpoint, valBpb);
   }
 
   async refuse(run: Experiment, code: string): Promise<void> {

@@ -1,13 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ALPHA, BRAVO, CHARLIE, LoopBench, START } from '../../test/loop-bench.ts';
-import { canonicalJson, sha256 } from '../base/hash.ts';
+import { buildIntent, TARGET, TERMS } from '../../test/store-rows.ts';
 import { silentLog } from '../base/log.ts';
-import { NO_CONSENT } from '../experiment/experiment.ts';
-import { draftExperiment } from '../experiment/journal.ts';
+import { atomicUsdc } from '../base/money.ts';
+import type { SharedCaps } from '../payment/budget.ts';
+import { writeIntent } from '../payment/journal.ts';
 import { drawShare } from './audit-engine.ts';
 import { NO_INDEPENDENT_WORKER } from './extra-facts.ts';
-import { loadLoop } from './loop.ts';
+import { type LoopSettingsInput, loadLoop } from './loop.ts';
 import { LoopEngine, loadProgress } from './loop-engine.ts';
 import { loadStandings } from './standing.ts';
 import { loadTitles } from './titles.ts';
@@ -96,28 +97,48 @@ describe('a would-be champion', () => {
     await bench.answer(round, ALPHA, 1.95);
     await bench.refuse(await bench.take('confirmation'), NO_INDEPENDENT_WORKER);
     // Somebody submits the program of the champion again, at two other workers.
-    for (const endpoint of [BRAVO, CHARLIE]) {
-      const { experiment } = await draftExperiment(
-        bench.db,
-        {
-          variant: { ...round, parentHash: null, source: 'unused' },
-          subject: sha256(canonicalJson([endpoint])),
-          workerRequest: endpoint,
-          quoteId: null,
-          maxPriceAtomic: round.maxPriceAtomic,
-          consent: NO_CONSENT,
-          idempotencyKey: `again-${endpoint}`,
-          hypothesis: null,
-          agent: null,
-          loop: { loopId: bench.loopId, role: 'audit', round: null, auditOf: round.experimentId },
-        },
-        bench.nowMs,
-      );
-      await bench.answer(experiment, endpoint, 2.001);
-    }
+    await bench.repeat(round, BRAVO, 2.001);
+    await bench.repeat(round, CHARLIE, 2.001);
     expect(await bench.champion()).toMatchObject({ valBpb: 2 });
     const causes = (await loadTitles(bench.db, { scope: bench.loopId })).map(({ cause }) => cause);
     expect(causes).toEqual(['baseline', 'unconfirmed', 'rolled_back']);
+  });
+});
+
+describe('the confirmation of what a trusted worker found', () => {
+  const price = atomicUsdc(50_000);
+  const plenty = atomicUsdc(5_000_000);
+  /** What eight runs cost at the price of the one that was paid: two at once and those that are kept back. */
+  const scarce = atomicUsdc(9 * 50_000 - 1);
+
+  it.each<[string, boolean, LoopSettingsInput['budgetAtomic'], SharedCaps]>([
+    ['waits while money is left', true, plenty, { rollingDayAtomic: plenty, lifetimeAtomic: plenty }],
+    ['comes first when the budget runs out', false, scarce, { rollingDayAtomic: plenty }],
+    ['comes first when the money of the day runs out', false, plenty, { rollingDayAtomic: scarce }],
+    [
+      'comes first when the money for good runs out',
+      false,
+      plenty,
+      { rollingDayAtomic: plenty, lifetimeAtomic: scarce },
+    ],
+  ])('%s', async (_name, waits, budgetAtomic, caps) => {
+    const bench = await LoopBench.open({ parallel: 2, rounds: 20, budgetAtomic }, undefined, caps);
+    await bench.tick();
+    const baseline = await bench.take('baseline');
+    const { experimentId } = baseline;
+    const target = { ...TARGET, loopId: bench.loopId };
+    const intent = buildIntent(experimentId, 1, 50_000);
+    const limits = { ...caps, perExperimentAtomic: price };
+    await bench.db.transaction().execute((trx) => writeIntent(trx, target, intent, TERMS, null, limits, bench.nowMs));
+    await bench.answer(baseline, ALPHA, 2);
+    await bench.repeat(baseline, BRAVO, 2);
+    await bench.propose(1, 2, 3, 4, 5, 6);
+    const [, found] = await bench.listOpen('round');
+    if (!found) throw new Error('two proposals run at once');
+    await bench.answer(found, ALPHA, 1.98);
+    expect((await bench.listOpen()).map(({ role }) => role).sort()).toEqual(
+      waits ? ['round', 'round'] : ['confirmation', 'round'],
+    );
   });
 });
 

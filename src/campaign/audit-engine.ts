@@ -4,7 +4,7 @@ import type { Experiment } from '../experiment/experiment.ts';
 import { draftExperiment } from '../experiment/journal.ts';
 import { loadTask } from '../experiment/lineage-task.ts';
 import type { Task } from '../experiment/task-schema.ts';
-import { leftUnder, sumLedger } from '../payment/budget.ts';
+import { loadLoopMoney, type SharedCaps } from '../payment/budget.ts';
 import { type Db, loadMasterSecret } from '../store/database.ts';
 import { findChampion } from './champion.ts';
 import { loadScoredRuns } from './evidence.ts';
@@ -38,13 +38,16 @@ interface Plan {
 export class AuditEngine {
   readonly #db: Db;
   readonly #clock: Clock;
+  readonly #caps: SharedCaps | null;
   #secret: Promise<string> | undefined;
   /** Loop, and whether it ends → what is to be run again, and what that follows from: nothing changes between two results. */
   readonly #plans = new Map<string, { readonly signature: string; readonly plan: Plan }>();
 
-  constructor(db: Db, clock: Clock) {
+  /** @param caps limits of what may be paid beside a loop's own budget; null: none */
+  constructor(db: Db, clock: Clock, caps: SharedCaps | null) {
     this.#db = db;
     this.#clock = clock;
+    this.#caps = caps;
   }
 
   /**
@@ -75,7 +78,7 @@ export class AuditEngine {
       loadScoredRuns(this.#db, { rootHash, scope: loop.loopId }),
       loadStandings(this.#db, nowMs),
       this.#loadSecret(),
-      this.#isShortOfMoney(loop, experiments, nowMs),
+      this.#isShortOfMoney(loop, nowMs),
     ]);
     if (findUnconfirmable(experiments, runs).size > 0)
       await this.#db.transaction().execute((trx) => settleScope(trx, loop, task, nowMs));
@@ -107,12 +110,11 @@ export class AuditEngine {
     return (await draftExperiment(this.#db, draft, this.#clock.nowMs())).isNew;
   }
 
-  /** Whether what is left of the loop's budget may be needed to confirm what was found. */
-  async #isShortOfMoney({ loopId, settings }: Loop, experiments: readonly Experiment[], nowMs: number) {
-    const { spentAtomic, heldAtomic } = await sumLedger(this.#db, nowMs, loopId);
-    const leftAtomic = leftUnder(settings.budgetAtomic, spentAtomic, heldAtomic);
-    const paid = BigInt(experiments.filter(({ attempt }) => attempt > 0).length);
-    return leftAtomic * paid < (spentAtomic + heldAtomic) * BigInt(settings.parallel + KEPT_RUNS);
+  /** Whether what the limits leave may be needed to confirm what was found. */
+  async #isShortOfMoney({ loopId, settings }: Loop, nowMs: number): Promise<boolean> {
+    const loop = { loopId, budgetAtomic: settings.budgetAtomic };
+    const { payments, usedAtomic, leftAtomic } = await loadLoopMoney(this.#db, loop, this.#caps, nowMs);
+    return leftAtomic * BigInt(payments) < usedAtomic * BigInt(settings.parallel + KEPT_RUNS);
   }
 
   #loadSecret(): Promise<string> {

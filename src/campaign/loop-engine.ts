@@ -3,6 +3,7 @@ import type { Clock } from '../base/time.ts';
 import { type Experiment, loadExperiments, NO_CONSENT, type Reason } from '../experiment/experiment.ts';
 import { type Draft, draftExperiment, draftWithin } from '../experiment/journal.ts';
 import { hashVariant } from '../experiment/variant.ts';
+import type { SharedCaps } from '../payment/budget.ts';
 import { loadSource } from '../provenance/sources.ts';
 import type { Db } from '../store/database.ts';
 import { AuditEngine } from './audit-engine.ts';
@@ -75,13 +76,16 @@ export class LoopEngine {
   readonly #design: Designer | null;
   readonly #audits: AuditEngine;
 
-  /** @param designer proposes for loops in mode auto; null: they ask their caller like the others */
-  constructor(db: Db, clock: Clock, log: Log, designer: Designer | null = null) {
+  /**
+   * @param designer proposes for loops in mode auto; null: they ask their caller like the others
+   * @param caps limits of what may be paid beside a loop's own budget; null: none
+   */
+  constructor(db: Db, clock: Clock, log: Log, designer: Designer | null = null, caps: SharedCaps | null = null) {
     this.#db = db;
     this.#clock = clock;
     this.#log = log;
     this.#design = designer;
-    this.#audits = new AuditEngine(db, clock);
+    this.#audits = new AuditEngine(db, clock, caps);
   }
 
   /** @returns how many loops are running */

@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { sleep } from '../base/time.ts';
 import { AutoDesigner } from '../campaign/auto-mode.ts';
-import { LoopEngine } from '../campaign/loop-engine.ts';
+import { type Designer, LoopEngine } from '../campaign/loop-engine.ts';
 import { loadLuckLine } from '../campaign/luck.ts';
 import { renewClaims } from '../experiment/claims.ts';
 import { DEFAULT_PATIENCE } from '../experiment/drive.ts';
@@ -16,7 +16,7 @@ import { exportRecords, loadNewestSeq } from '../provenance/export.ts';
 import { acquireRunnerLease, releaseRunnerLease } from '../store/runner-lease.ts';
 import { isClean } from './gate.ts';
 import { createPorts } from './ports.ts';
-import type { Services } from './services.ts';
+import { readCaps, type Services } from './services.ts';
 
 const TICK_MS = 150;
 const RENEW_MS = 3_000;
@@ -43,7 +43,9 @@ export class Runner {
     const designer = new AutoDesigner(services.db, ({ rootHash }, program, parent) =>
       isClean(services, rootHash, program, parent),
     );
-    this.#loops = new LoopEngine(services.db, services.clock, services.log, (...args) => designer.design(...args));
+    const { db, clock, log, config } = services;
+    const design: Designer = (...args) => designer.design(...args);
+    this.#loops = new LoopEngine(db, clock, log, design, readCaps(config));
   }
 
   /**

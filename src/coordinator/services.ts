@@ -126,7 +126,8 @@ function listAllowedHosts(config: Config): string[] {
   return index.protocol === 'http:' ? [...config.allowHttpHosts, index.host] : [...config.allowHttpHosts];
 }
 
-function readCaps(config: Config): Caps {
+/** The limits that an operator has set. */
+export function readCaps(config: Config): Caps {
   return {
     perExperimentAtomic: config.maxPriceAtomic,
     rollingDayAtomic: config.budgetAtomic,

@@ -10,6 +10,9 @@ export interface Caps {
   readonly loopAtomic?: AtomicUsdc;
 }
 
+/** Limits that everything which is paid shares. */
+export type SharedCaps = Pick<Caps, 'rollingDayAtomic' | 'lifetimeAtomic'>;
+
 export type CapName = 'experiment' | 'day' | 'lifetime' | 'loop';
 
 const CAP_WORDS: Record<CapName, { words: string; raise: string }> = {
@@ -85,6 +88,43 @@ export async function sumLedger(db: Db | Trx, nowMs: number, loopId?: string): P
 export function leftUnder(capAtomic: AtomicUsdc, spentAtomic: AtomicUsdc, heldAtomic: AtomicUsdc): AtomicUsdc {
   const usedAtomic = spentAtomic + heldAtomic;
   return atomicUsdc(usedAtomic >= capAtomic ? 0n : capAtomic - usedAtomic);
+}
+
+/** What a loop has cost and may still cost. */
+export interface LoopMoney {
+  /** Payments that were made or are reserved. */
+  readonly payments: number;
+  /** Their sum, atomic USDC. */
+  readonly usedAtomic: AtomicUsdc;
+  /** What its own budget and the limits that it shares leave at most, atomic USDC. */
+  readonly leftAtomic: AtomicUsdc;
+}
+
+/** Adds up what a loop has cost. @param caps limits beside the loop's own budget; null: none */
+export async function loadLoopMoney(
+  db: Db,
+  loop: { readonly loopId: string; readonly budgetAtomic: AtomicUsdc },
+  caps: SharedCaps | null,
+  nowMs: number,
+): Promise<LoopMoney> {
+  const [own, all, { payments }] = await Promise.all([
+    sumLedger(db, nowMs, loop.loopId),
+    sumLedger(db, nowMs),
+    db
+      .selectFrom('ledger')
+      .select((eb) => eb.fn.countAll<number>().as('payments'))
+      .where('loop_id', '=', loop.loopId)
+      .where('state', '!=', 'released')
+      .executeTakeFirstOrThrow(),
+  ]);
+  const left = [leftUnder(loop.budgetAtomic, own.spentAtomic, own.heldAtomic)];
+  if (caps) left.push(leftUnder(caps.rollingDayAtomic, all.spentDayAtomic, all.heldAtomic));
+  if (caps?.lifetimeAtomic !== undefined) left.push(leftUnder(caps.lifetimeAtomic, all.spentAtomic, all.heldAtomic));
+  return {
+    payments,
+    usedAtomic: atomicUsdc(own.spentAtomic + own.heldAtomic),
+    leftAtomic: left.reduce((least, atomic) => (atomic < least ? atomic : least)),
+  };
 }
 
 /** What is reserved for authorizations whose fate is not known yet, atomic USDC; part of what is held. */
