@@ -18,10 +18,11 @@ import { draftFromOperator } from '../src/discovery/worker.ts';
 import { type Experiment, loadExperiments } from '../src/experiment/experiment.ts';
 import { createVariant } from '../src/experiment/variant.ts';
 import { saveSource } from '../src/provenance/sources.ts';
-import { type Db, openDatabase } from '../src/store/database.ts';
+import { type Db, loadMasterSecret, openDatabase } from '../src/store/database.ts';
 import type { RunResult } from '../src/worker/result.ts';
 import { Random } from '../test/fault/random.ts';
 import { publishRun } from '../test/judged-run.ts';
+import { drawIdsFrom } from './science/seeded-ids.ts';
 
 const WORKERS = 64;
 const ROUNDS = Number(process.argv[2] ?? 800);
@@ -32,7 +33,7 @@ const SOURCE = 'LEVEL = 0\nprint("val_bpb:", LEVEL)\n';
 
 interface Scene {
   readonly name: string;
-  /** One proposal of so many is better than all before, up to the last two waves or to the end. */
+  /** One proposal of so many is better than all before, up to this one: after two waves without any a loop ends. */
   readonly gainEvery: number;
   readonly lastGain: number;
   readonly auditShare: number;
@@ -92,7 +93,8 @@ class Simulation {
       if (next.run.role === 'round') proposals = (this.#nowMs - this.#wavesStartMs) / 1_000;
     }
     const loop = await loadLoop(this.#db, loopId);
-    if (loop?.state !== 'finished' || loop.reason) throw new Error(`the loop ended as ${JSON.stringify(loop)}`);
+    if (loop?.state !== 'finished' || loop.reason)
+      throw new Error(`the loop ended as ${loop?.state}: ${loop?.reason?.text}`);
     return { proposals, all: (this.#nowMs - this.#wavesStartMs) / 1_000 };
   }
 
@@ -108,7 +110,8 @@ class Simulation {
       for (let index = 1; index <= ROUNDS; index += 1) {
         const edits = [{ search: 'LEVEL = 0', replace: `LEVEL = ${index}` }];
         const variant = createVariant({ source: SOURCE, base: SOURCE, edits, config: {} });
-        const isGain = index % this.#scene.gainEvery === 0 && index <= this.#scene.lastGain;
+        const before = this.#scene.lastGain - index;
+        const isGain = before >= 0 && before % this.#scene.gainEvery === 0;
         this.#scores.set(variant.trainHash, isGain ? 2 - index / 4_000 : 2.01 + this.#random.below(1_000) / 10_000);
         await saveSource(trx, variant.trainHash, variant.source, this.#nowMs);
         queue.push(toQueued(variant, null));
@@ -222,6 +225,8 @@ function boundByOrder(ended: readonly Experiment[]): number {
 for (const scene of SCENES) {
   const dataDir = mkdtempSync(join(tmpdir(), 'autoresearch-bench-'));
   const db = await openDatabase(dataDir);
+  drawIdsFrom(scene.name);
+  await loadMasterSecret(db, () => '0'.repeat(64));
   try {
     const simulation = new Simulation(db, scene);
     const startedMs = performance.now();

@@ -19,6 +19,8 @@ import { rankFindings } from './prospects.ts';
 /** Fresh runs of one idea that are made for its title while they do not decide. */
 const MAX_FRESH_RUNS = 5;
 const MAX_TRIES = 5;
+/** So many confirmations may be left for a better finding before one of them is ended. */
+const MAX_BEGUN = 6;
 /** How often a score that is too close to call is asked for again. */
 const MAX_RETESTS = 2;
 /** Seeds of a champion, so that not its luck but that of the candidates decides. */
@@ -45,15 +47,21 @@ export function planConfirmations(facts: ExtraFacts): Extra[] {
     .map((run) => ({ run, gain: gains.get(run.family) ?? compareRuns([run], theirs, facts)?.delta ?? 0 }))
     .toSorted((a, b) => b.gain - a.gain || a.run.valBpb - b.run.valBpb)
     .map(({ run, gain }) => ({ run, gain, orders: planConfirmation(facts, run, theirs) }));
-  // One title, one candidate: the others have to beat the new champion, or be tried on top of it.
-  const first = plans.find(({ run, orders }) => orders.length > 0 || isAsked(facts, run));
+  // One title, one candidate: the others have to beat the new champion, or be tried on top of it. Where better ones are
+  // found all the time, none would ever be decided about: at last the best of those that were begun is.
+  const isLeft = ({ run, orders }: (typeof plans)[number]) => orders.length > 0 || isAsked(facts, run);
+  const begun = plans.filter((plan) => isLeft(plan) && isBegun(facts, plan.run));
+  const first = begun.length < MAX_BEGUN ? plans.find(isLeft) : begun[0];
   if (!first) return [];
   const found = plans.filter(({ orders }) => orders.length > 0).map(({ run }) => run.updatedAtMs);
   const sinceMs = Math.max(facts.titles.at(-1)?.createdAtMs ?? 0, Math.min(...found));
-  const isBegun = repeatsOf(facts, first.run.experimentId, 'confirmation').length > 0;
   // What is found on top of much would be more than one step may bring.
   const isMuch = first.gain > facts.task.maxGain / 2;
-  return isBegun || isMuch || !canWait(facts, first.run, sinceMs) ? first.orders : [];
+  return isBegun(facts, first.run) || isMuch || !canWait(facts, first.run, sinceMs) ? first.orders : [];
+}
+
+function isBegun(facts: ExtraFacts, { experimentId }: ScoredRun): boolean {
+  return repeatsOf(facts, experimentId, 'confirmation').length > 0;
 }
 
 /** Whether a confirmation of it is under way. */
@@ -64,7 +72,10 @@ function isAsked(facts: ExtraFacts, { experimentId }: ScoredRun): boolean {
 function planConfirmation(facts: ExtraFacts, run: ScoredRun, champion: readonly ScoredRun[]): Extra[] {
   const tries = repeatsOf(facts, run.experimentId, 'confirmation');
   const isStuck = tries.some(({ state, reason }) => state === 'refused' && reason?.code === 'over_budget');
-  if (isStuck || tries.some(isOpen) || tries.length >= MAX_TRIES) return [];
+  if (isStuck || tries.length >= MAX_TRIES) return [];
+  const open = tries.filter(isOpen);
+  // While there is time, what one voice says may make the next one needless.
+  if (open.length > 0 && facts.patience > 0) return [];
   const evidence = gatherEvidence(run, facts.runs, facts.task);
   const next: Extra = {
     role: 'confirmation',
@@ -75,20 +86,16 @@ function planConfirmation(facts: ExtraFacts, run: ScoredRun, champion: readonly 
   };
   const voices = listVoices(evidence);
   if (tries.some(isAlone)) {
-    if (evidence.fresh.length > 0 || tries.filter(isAlone).length > 1) return [];
+    if (open.length > 0 || evidence.fresh.length > 0 || tries.filter(isAlone).length > 1) return [];
     const seed = pickSeed(run, facts.runs, champion);
     return seed === null ? [] : [{ ...next, seed, worker: run.endpoint }];
   }
-  const wanted = countFurther(facts, evidence, champion);
-  // The very same program first: only of that can it be told who lies.
-  const isChecked = voices.some(({ variantHash }) => variantHash === run.variantHash);
+  const wanted = countFurther(facts, evidence, champion) - open.length;
+  if (wanted <= 0) return [];
   const seed = pickSeed(run, facts.runs, champion);
-  const orders = isChecked || wanted > 1 ? [{ ...next, seed }] : [];
-  const number = tries.length + (isChecked ? 1 : 2);
-  return [
-    ...(isChecked || wanted === 0 ? [] : [next]),
-    ...(wanted > 0 ? orders : []).map((order) => ({ ...order, key: `confirm-${run.experimentId}-${number}` })),
-  ];
+  // The very same program first: only of that can it be told who lies.
+  if ([...voices, ...open].some(({ variantHash }) => variantHash === run.variantHash)) return [{ ...next, seed }];
+  return wanted === 1 ? [next] : [next, { ...next, seed, key: `confirm-${run.experimentId}-${tries.length + 2}` }];
 }
 
 /** How many more fresh runs a title waits for. */

@@ -11,6 +11,7 @@ import { loadVariantForms } from '../experiment/variant-form.ts';
 import { saveSource } from '../provenance/sources.ts';
 import { createLoop, type LoopSettingsInput, loadLoop, type QueuedProposal, updateLoop } from './loop.ts';
 import { LoopEngine } from './loop-engine.ts';
+import { loadTitles } from './titles.ts';
 
 const NOW = 1_790_000_000_000;
 const variantOf = (source: string) => createVariant({ source, base: null, edits: [], config: {} });
@@ -184,4 +185,23 @@ describe('an extra run', () => {
     expect(await loop.show()).toEqual([22, 'retest']);
     expect(await loop.load()).toMatchObject({ state: 'running', queue: [{}, {}] });
   });
+});
+
+it('has champions also while better ideas are found all the time', async () => {
+  const bench = await LoopBench.open({ parallel: 32, rounds: 400 });
+  await bench.begin(ALPHA, 2);
+  const ideas = Array.from({ length: 240 }, (_, index) => index + 1);
+  await bench.propose(...ideas);
+  // All runs take equally long; every fourth idea is better than all before.
+  const scores = new Map<string, number>();
+  for (let step = 0; step < 240; step += 1) {
+    const [run] = (await bench.listOpen()).toReversed();
+    if (!run) throw new Error('nothing runs');
+    const round = run.round ?? 1;
+    const score = scores.get(run.variantHash) ?? (round % 4 === 0 ? 2 - round / 4_000 : 2.01);
+    scores.set(run.variantHash, score);
+    await publishRun(bench.db, run, `https://worker-${step % 40}.example/w`, completeRun(score), bench.nowMs);
+    await bench.tick();
+  }
+  expect((await loadTitles(bench.db, { scope: bench.loopId })).length).toBeGreaterThan(2);
 });
