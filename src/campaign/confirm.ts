@@ -1,3 +1,4 @@
+import { rememberPer } from '../base/memo.ts';
 import type { Task } from '../experiment/task-schema.ts';
 import { type Comparison, compareScores } from './compare.ts';
 import { listDiscredited } from './credit.ts';
@@ -32,7 +33,7 @@ const LARGE_MARKET = 4;
  */
 export function countVoicesNeeded({ runs, loopId, task }: Pick<TitleFacts, 'runs' | 'loopId' | 'task'>): number {
   // Outside loops nobody asks a second one.
-  if (loopId === null || listParties(runs).length < LARGE_MARKET) return 1;
+  if (loopId === null || recallMarket(runs, () => listParties(runs).length) < LARGE_MARKET) return 1;
   // Where somebody was caught there may be more of them: of three one may lie.
   return listDiscredited(runs, task.noisePrior).size > 0 ? 3 : 2;
 }
@@ -41,6 +42,9 @@ export function countVoicesNeeded({ runs, loopId, task }: Pick<TitleFacts, 'runs
 export function listVoices({ fresh, selecting }: FamilyEvidence): readonly ScoredRun[] {
   return listParties(fresh.filter((run) => isIndependent(run, selecting)));
 }
+
+/** A list of runs → how many parties there are: one decision asks for the same many times. */
+const recallMarket = rememberPer<readonly ScoredRun[], number>();
 
 /** The first run of each party. */
 function listParties(runs: readonly ScoredRun[]): readonly ScoredRun[] {

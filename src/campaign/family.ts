@@ -1,3 +1,4 @@
+import { rememberPer } from '../base/memo.ts';
 import type { Task } from '../experiment/task-schema.ts';
 import { listDiscredited } from './credit.ts';
 import { doesCount, groupBy, mean, type ScoredRun } from './evidence.ts';
@@ -26,15 +27,12 @@ const SEED_SHARE = 0.75;
 const MOST_NOISE = 1.5;
 
 /** A list of runs → one of them → what was gathered about it: one decision asks for the same many times. */
-const known = new WeakMap<readonly ScoredRun[], WeakMap<ScoredRun, FamilyEvidence>>();
+const recall = rememberPer<readonly ScoredRun[], (run: ScoredRun, make: () => FamilyEvidence) => FamilyEvidence>();
 
 /** Gathers what is known of the idea behind a run. @param runs of one lineage, never changed after this */
 export function gatherEvidence(selecting: ScoredRun, runs: readonly ScoredRun[], task: Task): FamilyEvidence {
-  const families = known.get(runs) ?? new WeakMap<ScoredRun, FamilyEvidence>();
-  known.set(runs, families);
-  const evidence = families.get(selecting) ?? findEvidence(selecting, runs, task);
-  families.set(selecting, evidence);
-  return evidence;
+  const recallFamily = recall(runs, () => rememberPer());
+  return recallFamily(selecting, () => findEvidence(selecting, runs, task));
 }
 
 function findEvidence(selecting: ScoredRun, runs: readonly ScoredRun[], task: Task): FamilyEvidence {

@@ -1,3 +1,4 @@
+import { rememberPer } from '../base/memo.ts';
 import type { Task } from '../experiment/task-schema.ts';
 import { doesCount, groupBy, mean, median, type ScoredRun } from './evidence.ts';
 
@@ -76,7 +77,7 @@ function dropFar(runs: readonly ScoredRun[], sigma: number): readonly ScoredRun[
 const TELLING_VOICES = 4;
 
 /** A list of runs → what was estimated from it: one decision asks for the same many times. */
-const known = new WeakMap<readonly ScoredRun[], Map<string, Noise>>();
+const recall = rememberPer<readonly ScoredRun[], Map<string, Noise>>();
 
 /**
  * Estimates the noise of a lineage from its repeats. A score that a liar gave would widen it: what contradicts the
@@ -85,8 +86,7 @@ const known = new WeakMap<readonly ScoredRun[], Map<string, Noise>>();
  */
 export function estimateNoise(runs: readonly ScoredRun[], prior: NoisePrior, tier?: string): Noise {
   const key = `${tier ?? ''} ${prior.sigma} ${prior.weight}`;
-  const estimates = known.get(runs) ?? new Map<string, Noise>();
-  known.set(runs, estimates);
+  const estimates = recall(runs, () => new Map());
   const noise =
     estimates.get(key) ?? estimate(tier === undefined ? runs : runs.filter((run) => run.tier === tier), prior);
   estimates.set(key, noise);

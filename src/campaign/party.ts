@@ -22,8 +22,21 @@ function isSame(a: string | null | undefined, b: string | null | undefined): boo
   return a != null && b != null && a.toLowerCase() === b.toLowerCase();
 }
 
-/** The host of a public worker, whatever its port; by number, behind one address many may live. */
+/** Endpoint → its site: to read an address takes longer than all else that a decision does with it. */
+const sites = new Map<string, string>();
+const MAX_SITES = 10_000;
+
 function siteOf(endpoint: string): string {
+  const known = sites.get(endpoint);
+  if (known !== undefined) return known;
+  if (sites.size >= MAX_SITES) sites.clear();
+  const site = readSite(endpoint);
+  sites.set(endpoint, site);
+  return site;
+}
+
+/** The host of a public worker, whatever its port; by number, behind one address many may live. */
+function readSite(endpoint: string): string {
   if (!URL.canParse(endpoint)) return endpoint;
   const { hostname, host } = new URL(endpoint);
   return isIP(hostname.replace(/^\[|\]$/g, '')) === 0 && hostname !== 'localhost' ? hostname : host;
