@@ -67,13 +67,13 @@ function medianDistance(points: readonly TrendPoint[], fallback: number): number
   return distances.sort((a, b) => a - b)[Math.floor((distances.length - 1) / 2)] ?? 0;
 }
 
-function classify({ role, verdict, valBpb, hasBeenChampion }: TrendPoint): Part {
+function classify({ role, verdict, valBpb, hasBeenChampion, isRefuted }: TrendPoint): Part {
   const isIdea = IDEAS.includes(role);
   if (!isIdea && role !== 'baseline') return 'extra';
   // A bad run is neither kept nor what others are compared with.
   if (!Number.isFinite(valBpb)) return 'other';
   if (verdict === 'BASELINE') return 'baseline';
-  return isIdea && (GAINS.includes(verdict) || hasBeenChampion) ? 'kept' : 'other';
+  return hasBeenChampion || (GAINS.includes(verdict) && !isRefuted) ? 'kept' : 'other';
 }
 
 /** Whether a run may be a corner of the step line. */

@@ -6,7 +6,8 @@ import type { TrendPoint } from './standings.ts';
 const TITLE = { title: 'Experiments of loop_1' };
 
 function point(valBpb: number, verdict: string, description: string, role = 'round'): TrendPoint {
-  return { experimentId: `exp_${description}`, valBpb, verdict, role, hasBeenChampion: false, description };
+  const standing = { hasBeenChampion: false, isRefuted: false };
+  return { experimentId: `exp_${description}`, valBpb, verdict, role, ...standing, description };
 }
 
 /** A loop of `count` runs, every fifth kept, falling slowly. */

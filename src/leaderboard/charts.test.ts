@@ -17,6 +17,23 @@ async function seedLoop(db: Db, runs: readonly (readonly [role: string, verdict:
   return ids;
 }
 
+/** Makes the idea that a run found a champion. */
+async function crown(db: Db, experimentId: string): Promise<void> {
+  await db
+    .insertInto('titles')
+    .values({
+      scope: LOOP,
+      seq: 2,
+      root_hash: 'sha256:0',
+      experiment_id: experimentId,
+      variant_hash: 'sha256:1',
+      verified: 1,
+      cause: 'confirmed',
+      created_at: 3,
+    })
+    .execute();
+}
+
 describe('drawChart', () => {
   it('counts ideas that were kept, and the runs that only measured them again apart', async () => {
     const db = await openStore();
@@ -43,19 +60,32 @@ describe('drawChart', () => {
       ['retest', 'KEEP', 1.7],
     ]);
     expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 0 kept, 1 extra run, 1.7200<');
-    await db
-      .insertInto('titles')
-      .values({
-        scope: LOOP,
-        seq: 2,
-        root_hash: 'sha256:0',
-        experiment_id: late,
-        variant_hash: 'sha256:1',
-        verified: 1,
-        cause: 'confirmed',
-        created_at: 3,
-      })
-      .execute();
+    await crown(db, late);
     expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 1 kept, 1 extra run, 1.7200 → 1.7100<');
+  });
+
+  it('counts no idea as kept that a fresh run refuted, unless others made it champion', async () => {
+    const db = await openStore();
+    const [, found = '', fresh = ''] = await seedLoop(db, [
+      ['baseline', 'BASELINE', 1.72],
+      ['round', 'KEEP', 1.65],
+      ['confirmation', 'DISCARD', 1.73],
+    ]);
+    expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 1 kept, 1 extra run, 1.7200 → 1.6500<');
+    await db.updateTable('experiments').set({ audit_of: found }).where('experiment_id', '=', fresh).execute();
+    expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 0 kept, 1 extra run, 1.7200<');
+    await crown(db, found);
+    expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 1 kept, 1 extra run, 1.7200 → 1.6500<');
+  });
+
+  it('shows a champion that seemed too good to be true when it was found', async () => {
+    const db = await openStore();
+    const [, found = ''] = await seedLoop(db, [
+      ['baseline', 'BASELINE', 1.72],
+      ['round', 'SUSPECT', 1.2],
+    ]);
+    expect(await drawChart(db, LOOP, null)).toContain('>1 experiment, 0 kept, 1.7200<');
+    await crown(db, found);
+    expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 1 kept, 1.7200 → 1.2000<');
   });
 });

@@ -1,4 +1,6 @@
+import type { ExpressionBuilder } from 'kysely';
 import type { Db } from '../store/database.ts';
+import type { Schema } from '../store/schema.ts';
 
 /** One row of the ranking of variants. */
 export interface VariantStanding {
@@ -31,10 +33,7 @@ export async function loadVariantStandings(
   limit: number,
   offset: number,
 ): Promise<{ rows: VariantStanding[]; total: number }> {
-  const { total } = await db
-    .selectFrom('variant_scores')
-    .select((eb) => eb.fn.countAll<number>().as('total'))
-    .executeTakeFirstOrThrow();
+  const { total } = await db.selectFrom('variant_count').select('total').executeTakeFirstOrThrow();
   const rows = await db
     .selectFrom((eb) =>
       eb
@@ -155,7 +154,7 @@ export async function loadWorkerStandings(
   return { total: ranked.length, rows: ranked.slice(offset, offset + limit) };
 }
 
-/** Scores that count in the order in which they came, at most the newest `limit`. */
+/** Scores that count, and those that made an idea champion, in the order in which they came, at most the newest `limit`. */
 export async function loadTrend(db: Db, filter: { loopId?: string }, limit: number): Promise<TrendPoint[]> {
   let query = db
     .selectFrom('experiments')
@@ -166,10 +165,20 @@ export async function loadTrend(db: Db, filter: { loopId?: string }, limit: numb
       'role',
       'description',
       'created_at',
-      eb('experiment_id', 'in', eb.selectFrom('titles').select('titles.experiment_id')).as('has_been_champion'),
+      eb('experiment_id', 'in', selectHolders(eb)).as('has_been_champion'),
+      eb
+        .exists(
+          eb
+            .selectFrom('experiments as fresh')
+            .select('fresh.experiment_id')
+            .whereRef('fresh.audit_of', '=', 'experiments.experiment_id')
+            .where('fresh.role', '=', 'confirmation')
+            .where('fresh.verdict', 'in', ['RETEST', 'DISCARD']),
+        )
+        .as('is_contradicted'),
     ])
     .where('val_bpb', 'is not', null)
-    .where('verdict', 'in', VERDICTS_THAT_COUNT);
+    .where((eb) => eb.or([eb('verdict', 'in', VERDICTS_THAT_COUNT), eb('experiment_id', 'in', selectHolders(eb))]));
   if (filter.loopId !== undefined) query = query.where('loop_id', '=', filter.loopId);
   const rows = await query
     .orderBy('created_at', 'desc')
@@ -188,11 +197,17 @@ export async function loadTrend(db: Db, filter: { loopId?: string }, limit: numb
               verdict: row.verdict ?? '',
               role: row.role,
               hasBeenChampion: Boolean(row.has_been_champion),
+              isRefuted: Boolean(row.is_contradicted) && !row.has_been_champion,
               description: row.description,
             },
           ],
     )
     .reverse();
+}
+
+/** Runs that made an idea champion. */
+function selectHolders(eb: ExpressionBuilder<Schema, 'experiments'>) {
+  return eb.selectFrom('titles').select('titles.experiment_id');
 }
 
 /** One run on the chart. */
@@ -203,5 +218,7 @@ export interface TrendPoint {
   readonly role: string;
   /** Whether its idea ever was champion: one that was too close to call at first may be after a retest. */
   readonly hasBeenChampion: boolean;
+  /** Whether a fresh run of it showed no gain and it never was champion. */
+  readonly isRefuted: boolean;
   readonly description: string;
 }

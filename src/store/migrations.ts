@@ -1,5 +1,5 @@
 import { type Kysely, type Migration, type MigrationProvider, sql } from 'kysely';
-import { SPENDING, TALLIES, VARIANT_SCORES } from './tallies.ts';
+import { SPENDING, TALLIES, VARIANT_COUNT, VARIANT_SCORES } from './tallies.ts';
 
 /** Every change of the schema is a new entry; the text of a published one is never touched. */
 const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
@@ -166,6 +166,8 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
   '0014-loop-baselines': [`alter table loops add column baseline_hash text`],
   // Variants that differ by their config alone share their source.
   '0015-parent-variants': [`alter table experiments add column parent_variant_hash text`],
+  // Counting the places of the ranking would read them all.
+  '0016-variant-count': VARIANT_COUNT,
 };
 
 export const migrationProvider: MigrationProvider = {

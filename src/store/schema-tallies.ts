@@ -36,6 +36,12 @@ export interface VariantScoresTable {
   created_at: number;
 }
 
+/** One row, kept by triggers. */
+export interface VariantCountTable {
+  /** Rows of `variant_scores`. */
+  total: number;
+}
+
 /** Kept by triggers. */
 export interface AgentTalliesTable {
   agent: string;

@@ -1,7 +1,13 @@
 import type { Generated } from 'kysely';
 import type { HypothesesTable, InsightsTable } from './schema-notes.ts';
 import type { FeedbacksTable, RegistryAgentsTable, RegistryScansTable } from './schema-registries.ts';
-import type { AgentTalliesTable, SpendingTable, VariantScoresTable, WorkerTalliesTable } from './schema-tallies.ts';
+import type {
+  AgentTalliesTable,
+  SpendingTable,
+  VariantCountTable,
+  VariantScoresTable,
+  WorkerTalliesTable,
+} from './schema-tallies.ts';
 
 /** Times are Unix milliseconds, amounts atomic USDC below 2^53, structured values JSON text. */
 export interface Schema {
@@ -13,6 +19,7 @@ export interface Schema {
   attempts: AttemptsTable;
   ledger: LedgerTable;
   spending: SpendingTable;
+  variant_count: VariantCountTable;
   replies: RepliesTable;
   jobs: JobsTable;
   records: RecordsTable;

@@ -114,3 +114,13 @@ export const VARIANT_SCORES: readonly string[] = [
     when new.val_bpb is not null or old.val_bpb is not null begin
     ${rescore}; end`,
 ];
+
+/** How many places that ranking has. */
+export const VARIANT_COUNT: readonly string[] = [
+  `create table variant_count (total integer not null check (total >= 0)) strict`,
+  `insert into variant_count select count(*) from variant_scores`,
+  `create trigger variant_scores_new after insert on variant_scores begin
+    update variant_count set total = total + 1; end`,
+  `create trigger variant_scores_gone after delete on variant_scores begin
+    update variant_count set total = total - 1; end`,
+];
