@@ -89,6 +89,16 @@ describe('a would-be champion', () => {
     expect((await loadTitles(bench.db, { scope: bench.loopId })).at(-1)).toMatchObject({ cause: 'unconfirmed' });
   });
 
+  it('is asked for again however often nobody could be found', async () => {
+    const bench = await LoopBench.open({ rounds: 1 });
+    await bench.begin(ALPHA, 2);
+    await bench.propose(1);
+    await bench.answer(await bench.take('round'), ALPHA, 1.95);
+    for (let tries = 0; tries < 4; tries += 1) await bench.refuse(await bench.take('confirmation'), 'no_worker');
+    await bench.answer(await bench.take('confirmation'), BRAVO, 1.95);
+    expect(await bench.champion()).toMatchObject({ valBpb: 1.95, verified: true });
+  });
+
   it('gives the title back when later runs speak against it', async () => {
     const bench = await LoopBench.open();
     await bench.begin(ALPHA, 2);

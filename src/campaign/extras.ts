@@ -4,7 +4,7 @@ import { planAudits, planCanaries, planPanel, planSettlements } from './extra-au
 import { type Extra, type ExtraFacts, isAlone, isExtraRun, isOpen } from './extra-facts.ts';
 import { planConfirmations, planReferences, planRetests } from './extra-titles.ts';
 
-/** Beyond the rounds: so many extra runs at most, whatever workers say. */
+/** Beyond the rounds: so many extra runs at most, whatever workers say; what nobody took is none. */
 const SPARE_EXTRAS = 3;
 
 /**
@@ -13,7 +13,7 @@ const SPARE_EXTRAS = 3;
  * the same plan after a crash.
  */
 export function planExtras(facts: ExtraFacts): Extra[] {
-  const done = facts.experiments.filter(isExtraRun).length;
+  const done = facts.experiments.filter((run) => isExtraRun(run) && run.state !== 'refused').length;
   const planned = [
     ...planConfirmations(facts),
     ...planReferences(facts),

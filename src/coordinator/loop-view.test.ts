@@ -48,6 +48,9 @@ async function showLoop(...more: readonly Run[]) {
   return followLoop(services, new RunnerStarter([]), loopId, 0, {});
 }
 
+/** The baseline and the round are runs, too. */
+const ofRuns = (count: number) => expect.stringContaining(`of ${count} runs gave a score`);
+
 describe('extra_runs', () => {
   it('are neither the first run nor the rounds', async () => {
     expect(await showLoop()).toMatchObject({ extra_runs: 0, rounds_done: 1 });
@@ -75,7 +78,7 @@ describe('extra_runs', () => {
     // Another attempt is about to start while an earlier one may still be paid.
     ['claimed', 'unknown'],
   ])('count one that is %s, its settlement %s', async (state, settlement) => {
-    expect(await showLoop(['audit', state, settlement])).toMatchObject({ extra_runs: 1 });
+    expect(await showLoop(['audit', state, settlement])).toMatchObject({ extra_runs: 1, summary: ofRuns(3) });
   });
 
   it.each<[ExperimentState, Settlement]>([
@@ -89,6 +92,6 @@ describe('extra_runs', () => {
     ['lost', 'unpaid'],
     ['lost', 'none'],
   ])('do not count one that is %s, its settlement %s: nobody was paid for it', async (state, settlement) => {
-    expect(await showLoop(['confirmation', state, settlement])).toMatchObject({ extra_runs: 0 });
+    expect(await showLoop(['confirmation', state, settlement])).toMatchObject({ extra_runs: 0, summary: ofRuns(2) });
   });
 });

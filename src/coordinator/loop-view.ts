@@ -102,8 +102,9 @@ function viewRun(run: Experiment) {
 }
 
 function summarise(loop: Loop, { roundsDone, inFlight, runs }: LoopProgress): string {
-  const scored = runs.filter((run) => run.valBpb !== null).length;
-  return `${roundsDone} of ${loop.settings.rounds} rounds done, ${inFlight} running, ${loop.queue.length} queued; ${scored} of ${runs.length} runs gave a score.`;
+  const made = runs.filter(isMade);
+  const scored = made.filter((run) => run.valBpb !== null).length;
+  return `${roundsDone} of ${loop.settings.rounds} rounds done, ${inFlight} running, ${loop.queue.length} queued; ${scored} of ${made.length} runs gave a score.`;
 }
 
 function nextStep({ state, loopId, reason }: Loop): string {
