@@ -78,6 +78,13 @@ describe('drawChart', () => {
     expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 1 kept, 1 extra run, 1.7200 → 1.6500<');
   });
 
+  it('shows no first run of a loop as a kept idea, whatever it was judged as', async () => {
+    const db = await openStore();
+    const [first = ''] = await seedLoop(db, [['baseline', 'RETEST', 1.72]]);
+    await crown(db, first);
+    expect(await drawChart(db, LOOP, null)).toContain('>1 experiment, 0 kept<');
+  });
+
   it('shows a champion that seemed too good to be true when it was found', async () => {
     const db = await openStore();
     const [, found = ''] = await seedLoop(db, [
