@@ -152,6 +152,28 @@ describe('the confirmation of what a trusted worker found', () => {
   });
 });
 
+describe('two voices that a title needs', () => {
+  it.each<[string, number | null, string[]]>([
+    ['are asked one after the other while proposals are to come', null, ['confirmation', 'round', 'round']],
+    ['are asked side by side where a target may end the loop', 1.5, ['confirmation', 'confirmation', 'round']],
+  ])('%s', async (_name, targetValBpb, open) => {
+    const bench = await LoopBench.open({ parallel: 3, rounds: 20, targetValBpb });
+    await bench.tick();
+    const baseline = await bench.take('baseline');
+    await bench.answer(baseline, ALPHA, 2);
+    // In a market of four parties one other voice is not enough.
+    for (const name of ['bravo', 'charlie', 'delta']) await bench.repeat(baseline, `https://${name}.example/w`, 2);
+    await bench.propose(1, 2, 3, 4, 5, 6);
+    const [, second, first] = await bench.listOpen('round');
+    if (!first || !second) throw new Error('three proposals run at once');
+    await bench.answer(first, 'https://echo.example/w', 1.98);
+    await bench.answer(second, ALPHA, 2.1);
+    const running = await bench.listOpen();
+    expect(running.map(({ role }) => role).sort()).toEqual(open);
+    expect(new Set(running.flatMap(({ auditOf }) => auditOf ?? []))).toEqual(new Set([first.experimentId]));
+  });
+});
+
 describe('a script with a seed', () => {
   const numpy = [
     'import numpy',

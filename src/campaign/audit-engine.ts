@@ -40,7 +40,7 @@ export class AuditEngine {
   readonly #clock: Clock;
   readonly #caps: SharedCaps | null;
   #secret: Promise<string> | undefined;
-  /** Loop, and whether it ends → what is to be run again, and what that follows from: nothing changes between two results. */
+  /** Loop, and whether findings can wait → what is to be run again, and what that follows from: nothing changes between two results. */
   readonly #plans = new Map<string, { readonly signature: string; readonly plan: Plan }>();
 
   /** @param caps limits of what may be paid beside a loop's own budget; null: none */
@@ -59,9 +59,11 @@ export class AuditEngine {
   async review(loop: Loop, experiments: readonly Experiment[], room: number, isEnd: boolean): Promise<Review> {
     const ended = experiments.filter((run) => !isOpen(run)).length;
     const signature = `${experiments.length} ${ended}`;
-    const key = `${loop.loopId} ${isEnd}`;
+    // What others pay meanwhile counts, too.
+    const canWait = !isEnd && !(await this.#isShortOfMoney(loop, this.#clock.nowMs()));
+    const key = `${loop.loopId} ${canWait}`;
     const known = this.#plans.get(key);
-    const plan = known?.signature === signature ? known.plan : await this.#plan(loop, experiments, isEnd);
+    const plan = known?.signature === signature ? known.plan : await this.#plan(loop, experiments, canWait);
     this.#plans.set(key, { signature, plan });
     let started = 0;
     for (const extra of plan.extras.slice(0, Math.max(0, room))) {
@@ -70,15 +72,14 @@ export class AuditEngine {
     return { started, championValBpb: plan.championValBpb };
   }
 
-  async #plan(loop: Loop, experiments: readonly Experiment[], isEnd: boolean): Promise<Plan> {
+  async #plan(loop: Loop, experiments: readonly Experiment[], canWait: boolean): Promise<Plan> {
     const { rootHash, loopId, settings } = loop;
     const nowMs = this.#clock.nowMs();
-    const [task, runs, standings, secret, isShort] = await Promise.all([
+    const [task, runs, standings, secret] = await Promise.all([
       loadTask(this.#db, rootHash),
       loadScoredRuns(this.#db, { rootHash, scope: loop.loopId }),
       loadStandings(this.#db, nowMs),
       this.#loadSecret(),
-      this.#isShortOfMoney(loop, nowMs),
     ]);
     if (findUnconfirmable(experiments, runs).size > 0)
       await this.#db.transaction().execute((trx) => settleScope(trx, loop, task, nowMs));
@@ -94,7 +95,7 @@ export class AuditEngine {
       loopId,
       rounds: settings.rounds,
       auditShare: settings.auditShare,
-      patience: countPatience(settings.parallel, isEnd || isShort),
+      patience: countPatience(settings.parallel, !canWait),
       draw: (experimentId) => drawShare(secret, loopId, experimentId),
       probation,
     });

@@ -31,7 +31,7 @@ export interface ScoredRun extends Evidence, Party {
   readonly rootHash: string;
   readonly trainHash: string;
   readonly variantHash: string;
-  /** Variant that it was made from; null where it was given whole, and for repeats. */
+  /** Variant that it was made from; null where nobody knows it, and for repeats of the same bytes. */
   readonly parentVariantHash: string | null;
   readonly role: string;
   readonly auditOf: string | null;

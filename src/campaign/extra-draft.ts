@@ -45,5 +45,5 @@ function repeat({ trainHash, variantHash, config, description }: Experiment, sou
 
 function reseed({ config }: Experiment, source: string, seedKnob: string | null, seed: number): Variant | null {
   const program = seedKnob === null ? null : withSeed({ source, config }, seedKnob, seed);
-  return program && createVariant({ ...program, base: source, edits: [] });
+  return program && createVariant({ ...program, base: source, baseConfig: config, isWhole: true, edits: [] });
 }

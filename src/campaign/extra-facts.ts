@@ -70,12 +70,20 @@ export function countWorkersWorth({ rounds, auditShare }: ExtraFacts): number {
   return auditShare > 0 ? Math.floor(rounds / ROUNDS_PER_WORKER) : 0;
 }
 
-/** A seed of the champion that the idea has not run with, else the next number; null for a script without one. */
-export function pickSeed(run: ScoredRun, runs: readonly ScoredRun[], champion: readonly ScoredRun[]): number | null {
+/**
+ * A seed of the champion that the idea has not run with, else the next number; null for a script without one.
+ * @param underWay how many runs of other seeds are: they have the seeds that come first
+ */
+export function pickSeed(
+  run: ScoredRun,
+  runs: readonly ScoredRun[],
+  champion: readonly ScoredRun[],
+  underWay = 0,
+): number | null {
   if (run.seed === null) return null;
   const used = new Set(runs.filter(({ family }) => family === run.family).map(({ seed }) => Number(seed)));
-  const shared = champion.map(({ seed }) => Number(seed ?? Number.NaN)).find((seed) => seed >= 0 && !used.has(seed));
-  if (shared !== undefined) return shared;
-  const highest = Math.max(0, ...[...used].filter(Number.isSafeInteger));
-  return highest + 1;
+  const theirs = new Set(champion.map(({ seed }) => Number(seed ?? Number.NaN)));
+  const shared = [...theirs].filter((seed) => seed >= 0 && !used.has(seed));
+  const highest = Math.max(0, ...[...used, ...shared].filter(Number.isSafeInteger));
+  return shared[underWay] ?? highest + 1 + underWay - shared.length;
 }

@@ -92,10 +92,13 @@ function planConfirmation(facts: ExtraFacts, run: ScoredRun, champion: readonly 
   }
   const wanted = countFurther(facts, evidence, champion) - open.length;
   if (wanted <= 0) return [];
-  const seed = pickSeed(run, facts.runs, champion);
+  const isSame = ({ variantHash }: { readonly variantHash: string }) => variantHash === run.variantHash;
+  const seed = pickSeed(run, facts.runs, champion, open.filter((other) => !isSame(other)).length);
   // The very same program first: only of that can it be told who lies.
-  if ([...voices, ...open].some(({ variantHash }) => variantHash === run.variantHash)) return [{ ...next, seed }];
-  return wanted === 1 ? [next] : [next, { ...next, seed, key: `confirm-${run.experimentId}-${tries.length + 2}` }];
+  if ([...voices, ...open].some(isSame)) return [{ ...next, seed }];
+  return wanted === 1 || facts.patience > 0
+    ? [next]
+    : [next, { ...next, seed, key: `confirm-${run.experimentId}-${tries.length + 2}` }];
 }
 
 /** How many more fresh runs a title waits for. */

@@ -145,4 +145,13 @@ describe('an idea that was missed', () => {
     expect(missed(leader, child, late)).toEqual(['late']);
     expect(rank(leader, child, late).map((prospect) => Math.sign(prospect.ownGain))).toEqual([1, 1, 1]);
   });
+
+  it('is not what a base was made from that ran again with another seed', () => {
+    const early = run('early', 'ann', 5);
+    const leader = run('leader', 'ann', 9, { parentVariantHash: 'early' });
+    const again = run('leader', 'bob', 9, { role: 'confirmation', variantHash: 'leader 43', seed: '43' });
+    const reseeded = { ...again, parentVariantHash: 'leader' };
+    const child = run('child', 'bob', 14, { parentVariantHash: 'leader 43' });
+    expect(missed(early, leader, reseeded, child)).toEqual([]);
+  });
 });

@@ -92,7 +92,9 @@ export function listMissed(facts: ProspectFacts, prospects: readonly Prospect[])
     variants.add(run.variantHash);
     made.add(run.family);
     const parent = run.parentVariantHash;
-    run = runs.find(({ variantHash }) => variantHash === parent);
+    const same = runs.filter(({ variantHash }) => variantHash === parent);
+    // Repeats do not tell what the program was made from.
+    run = same.find(({ parentVariantHash }) => parentVariantHash !== null) ?? same[0];
   }
   return prospects
     .filter(

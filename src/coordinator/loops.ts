@@ -228,7 +228,8 @@ async function resolveProposal(
 ): Promise<Variant> {
   if (train_py === undefined) return resolveVariant(db, { base: base ?? 'champion', edits, config }, bases);
   const parent = await loadBase(db, base ?? 'champion', bases);
-  return createVariant({ source: train_py, base: parent.source, edits: edits ?? [], config: config ?? {} });
+  const place = { base: parent.source, baseConfig: parent.config, isWhole: true };
+  return createVariant({ source: train_py, ...place, edits: edits ?? [], config: config ?? {} });
 }
 
 /** Stops a loop: what is running ends and is paid as agreed, nothing new starts. */

@@ -104,7 +104,8 @@ function readSource(file: string, refuse: (problem: string) => never): string {
   }
 }
 
-/** How many sources are looked at for a parent, newest first. */
+/** How many runs, and sources of them, are looked at for a parent, newest first. */
+const PARENT_RUNS = 1_000;
 const PARENT_CANDIDATES = 20;
 /** Share of lines that a variant has in common with its parent at least. */
 const PARENT_SHARE = 0.6;
@@ -112,11 +113,18 @@ const PARENT_SHARE = 0.6;
 /** The earlier source that a whole source was evidently made from; null for a new one. */
 async function findParent(db: Db, source: string): Promise<string | null> {
   const rows = await db
-    .selectFrom('sources')
-    .innerJoin('experiments', 'experiments.train_hash', 'sources.train_hash')
-    .select(['sources.source', 'experiments.created_at'])
+    .selectFrom((eb) =>
+      eb
+        .selectFrom('experiments')
+        .select(['train_hash', 'created_at'])
+        .orderBy('created_at', 'desc')
+        .limit(PARENT_RUNS)
+        .as('newest'),
+    )
+    .innerJoin('sources', 'sources.train_hash', 'newest.train_hash')
+    .select(['sources.source', (eb) => eb.fn.max('newest.created_at').as('at')])
     .groupBy('sources.train_hash')
-    .orderBy('experiments.created_at', 'desc')
+    .orderBy('at', 'desc')
     .limit(PARENT_CANDIDATES)
     .execute();
   const lines = new Set(significantLines(source));

@@ -5,7 +5,7 @@ import { sha256 } from '../base/hash.ts';
 import type { JsonObject } from '../base/json.ts';
 import { describeVariant } from './describe.ts';
 import { applyEdits } from './edits.ts';
-import { createVariant, hashVariant, MAX_SOURCE_BYTES } from './variant.ts';
+import { createVariant, hashParent, hashVariant, MAX_SOURCE_BYTES } from './variant.ts';
 
 const make = (source: string, config: JsonObject = {}) => createVariant({ source, base: null, edits: [], config });
 
@@ -155,6 +155,16 @@ describe('createVariant', () => {
     });
     expect(variant).toMatchObject({ parentHash: sha256('DEPTH = 8\nLR = 1\n'), description: 'DEPTH 8 → 9' });
     expect(make('a').parentHash).toBeNull();
+  });
+
+  it('that was given whole inherits no config, and knows that of its parent all the same', () => {
+    const base = 'DEPTH = 8\nLR = 1\n';
+    const parent = createVariant({ source: base, base: null, edits: [], config: { LR: 5 } });
+    const place = { base, baseConfig: parent.config, edits: [], config: {} };
+    const variant = createVariant({ ...place, source: base.replace('8', '9'), isWhole: true });
+    expect(variant).toMatchObject({ config: {}, description: 'DEPTH 8 → 9, LR 5 → as in the source' });
+    expect(hashParent(variant)).toBe(parent.variantHash);
+    expect(hashParent(parent)).toBeNull();
   });
 });
 

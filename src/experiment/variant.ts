@@ -25,6 +25,7 @@ const MAX_CONFIG_BYTES = 16 * 1024;
 /**
  * Makes a variant from a base and edits, or from a whole source (no edits, no base).
  * @param input.baseConfig config of the base, which the variant inherits; absent: none
+ * @param input.isWhole whether source and config are all there is: nothing is inherited
  * @throws InputError when an edit does not match or the result cannot be sent as it is
  */
 export function createVariant(input: {
@@ -33,11 +34,14 @@ export function createVariant(input: {
   edits: readonly Edit[];
   config: JsonObject;
   baseConfig?: JsonObject;
+  isWhole?: boolean;
 }): Variant {
   const { base, baseConfig: parentConfig = {} } = input;
   const source = applyEdits(input.source, input.edits);
   const config =
-    base === null ? input.config : inheritConfig({ source: base, config: parentConfig }, source, input.config);
+    base === null || input.isWhole
+      ? input.config
+      : inheritConfig({ source: base, config: parentConfig }, source, input.config);
   assertSendable(source, config);
   const trainHash = sha256(source);
   return {

@@ -73,7 +73,7 @@ function classify({ role, verdict, valBpb, hasBeenChampion, isRefuted }: TrendPo
   // A bad run is neither kept nor what others are compared with.
   if (!Number.isFinite(valBpb)) return 'other';
   if (verdict === 'BASELINE') return 'baseline';
-  return isIdea && (hasBeenChampion || (GAINS.includes(verdict) && !isRefuted)) ? 'kept' : 'other';
+  return isIdea && !isRefuted && (hasBeenChampion || GAINS.includes(verdict)) ? 'kept' : 'other';
 }
 
 /** Whether a run may be a corner of the step line. */

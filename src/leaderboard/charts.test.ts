@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { openStore, seedExperiments } from '../../test/store-seed.ts';
+import type { TitleCause } from '../campaign/titles.ts';
 import type { Db } from '../store/database.ts';
 import { drawChart } from './charts.ts';
 
@@ -18,17 +19,17 @@ async function seedLoop(db: Db, runs: readonly (readonly [role: string, verdict:
 }
 
 /** Makes the idea that a run found a champion. */
-async function crown(db: Db, experimentId: string): Promise<void> {
+async function crown(db: Db, experimentId: string, seq = 2, cause: TitleCause = 'confirmed'): Promise<void> {
   await db
     .insertInto('titles')
     .values({
       scope: LOOP,
-      seq: 2,
+      seq,
       root_hash: 'sha256:0',
       experiment_id: experimentId,
       variant_hash: 'sha256:1',
       verified: 1,
-      cause: 'confirmed',
+      cause,
       created_at: 3,
     })
     .execute();
@@ -66,16 +67,31 @@ describe('drawChart', () => {
 
   it('counts no idea as kept that a fresh run refuted, unless others made it champion', async () => {
     const db = await openStore();
-    const [, found = '', fresh = ''] = await seedLoop(db, [
+    const [first = '', found = '', fresh = '', again = ''] = await seedLoop(db, [
       ['baseline', 'BASELINE', 1.72],
       ['round', 'KEEP', 1.65],
       ['confirmation', 'DISCARD', 1.73],
+      ['confirmation', 'RETEST', 1.71],
     ]);
-    expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 1 kept, 1 extra run, 1.7200 → 1.6500<');
-    await db.updateTable('experiments').set({ audit_of: found }).where('experiment_id', '=', fresh).execute();
-    expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 0 kept, 1 extra run, 1.7200<');
+    const set = (id: string, change: object) =>
+      db.updateTable('experiments').set(change).where('experiment_id', '=', id).execute();
+    const beside = (championId: string) => ({ judgement: JSON.stringify({ championId }) });
+    const [kept, notKept] = ['1 kept, 2 extra runs, 1.7200 → 1.6500<', '0 kept, 2 extra runs, 1.7200<'];
+    expect(await drawChart(db, LOOP, null)).toContain(kept);
+    // Too close to call says nothing, nor does a loss beside another champion.
+    await set(found, beside(first));
+    await set(again, { audit_of: found, ...beside(first) });
+    await set(fresh, { audit_of: found, ...beside('another') });
+    expect(await drawChart(db, LOOP, null)).toContain(kept);
+    await set(fresh, beside(first));
+    expect(await drawChart(db, LOOP, null)).toContain(notKept);
+    await set(again, { verdict: 'KEEP' });
+    expect(await drawChart(db, LOOP, null)).toContain(kept);
+    await set(again, { verdict: 'RETEST' });
     await crown(db, found);
-    expect(await drawChart(db, LOOP, null)).toContain('>2 experiments, 1 kept, 1 extra run, 1.7200 → 1.6500<');
+    expect(await drawChart(db, LOOP, null)).toContain(kept);
+    await crown(db, first, 3, 'rolled_back');
+    expect(await drawChart(db, LOOP, null)).toContain(notKept);
   });
 
   it('shows no first run of a loop as a kept idea, whatever it was judged as', async () => {

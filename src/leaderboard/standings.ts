@@ -1,4 +1,4 @@
-import type { ExpressionBuilder } from 'kysely';
+import { type ExpressionBuilder, sql } from 'kysely';
 import type { Db } from '../store/database.ts';
 import type { Schema } from '../store/schema.ts';
 
@@ -166,16 +166,19 @@ export async function loadTrend(db: Db, filter: { loopId?: string }, limit: numb
       'description',
       'created_at',
       eb('experiment_id', 'in', selectHolders(eb)).as('has_been_champion'),
+      isContradicted(eb).as('is_contradicted'),
       eb
         .exists(
           eb
-            .selectFrom('experiments as fresh')
-            .select('fresh.experiment_id')
-            .whereRef('fresh.audit_of', '=', 'experiments.experiment_id')
-            .where('fresh.role', '=', 'confirmation')
-            .where('fresh.verdict', 'in', ['RETEST', 'DISCARD']),
+            .selectFrom('titles as own')
+            .innerJoin('titles as next', (join) =>
+              join.onRef('next.scope', '=', 'own.scope').on('next.seq', '=', sql<number>`own.seq + 1`),
+            )
+            .select('own.seq')
+            .whereRef('own.experiment_id', '=', 'experiments.experiment_id')
+            .where('next.cause', '=', 'rolled_back'),
         )
-        .as('is_contradicted'),
+        .as('is_rolled_back'),
     ])
     .where('val_bpb', 'is not', null)
     .where((eb) => eb.or([eb('verdict', 'in', VERDICTS_THAT_COUNT), eb('experiment_id', 'in', selectHolders(eb))]));
@@ -197,12 +200,26 @@ export async function loadTrend(db: Db, filter: { loopId?: string }, limit: numb
               verdict: row.verdict ?? '',
               role: row.role,
               hasBeenChampion: Boolean(row.has_been_champion),
-              isRefuted: Boolean(row.is_contradicted) && !row.has_been_champion,
+              isRefuted: Boolean(row.has_been_champion ? row.is_rolled_back : row.is_contradicted),
               description: row.description,
             },
           ],
     )
     .reverse();
+}
+
+/** Whether fresh runs of what a run found were no better than the champion of that time, and none was. */
+function isContradicted(eb: ExpressionBuilder<Schema, 'experiments'>) {
+  const fresh = eb
+    .selectFrom('experiments as fresh')
+    .select('fresh.experiment_id')
+    .whereRef('fresh.audit_of', '=', 'experiments.experiment_id')
+    .where('fresh.role', '=', 'confirmation');
+  const isBesideSame = sql<boolean>`fresh.judgement ->> '$.championId' is experiments.judgement ->> '$.championId'`;
+  return eb.and([
+    eb.exists(fresh.where('fresh.verdict', '=', 'DISCARD').where(isBesideSame)),
+    eb.not(eb.exists(fresh.where('fresh.verdict', 'in', ['KEEP', 'KEEP-SIMPLER']))),
+  ]);
 }
 
 /** Runs that made an idea champion. */
@@ -218,7 +235,7 @@ export interface TrendPoint {
   readonly role: string;
   /** Whether its idea ever was champion: one that was too close to call at first may be after a retest. */
   readonly hasBeenChampion: boolean;
-  /** Whether a fresh run of it showed no gain and it never was champion. */
+  /** Whether fresh runs took its title away, or showed no gain beside the same champion before it ever had one. */
   readonly isRefuted: boolean;
   readonly description: string;
 }

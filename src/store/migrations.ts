@@ -165,7 +165,18 @@ const MIGRATIONS: Readonly<Record<string, readonly string[]>> = {
   // A loop may start from a script that has parents.
   '0014-loop-baselines': [`alter table loops add column baseline_hash text`],
   // Variants that differ by their config alone share their source.
-  '0015-parent-variants': [`alter table experiments add column parent_variant_hash text`],
+  '0015-parent-variants': [
+    `create index experiments_by_source on experiments (train_hash, created_at)`,
+    `alter table experiments add column parent_variant_hash text`,
+    `update experiments set parent_variant_hash = coalesce(
+      (select parent.variant_hash from experiments as parent
+        where parent.train_hash = experiments.parent_hash and parent.config = experiments.config
+          and parent.variant_hash <> experiments.variant_hash limit 1),
+      (select parent.variant_hash from experiments as parent
+        where parent.train_hash = experiments.parent_hash and parent.variant_hash <> experiments.variant_hash
+        order by parent.created_at limit 1))
+      where parent_hash is not null`,
+  ],
   // Counting the places of the ranking would read them all.
   '0016-variant-count': VARIANT_COUNT,
 };

@@ -78,7 +78,7 @@ interface ExperimentsTable {
   config: string;
   /** train_hash of the source that the variant was made from; null for a source of its own. */
   parent_hash: string | null;
-  /** variant_hash of that source with the config that it had; null where parent_hash is. */
+  /** variant_hash of that source with the config that it had; null where parent_hash is, or nobody knows it. */
   parent_variant_hash: string | null;
   /** train_hash of the first source of the lineage: what shares it is compared. */
   root_hash: string;
