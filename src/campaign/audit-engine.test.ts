@@ -154,8 +154,8 @@ describe('the confirmation of what a trusted worker found', () => {
 
 describe('two voices that a title needs', () => {
   it.each<[string, number | null, string[]]>([
-    ['are asked one after the other while proposals are to come', null, ['confirmation', 'round', 'round']],
-    ['are asked side by side where a target may end the loop', 1.5, ['confirmation', 'confirmation', 'round']],
+    ['wait for each other while proposals are to come', null, ['confirmation', 'round', 'round']],
+    ['do not where a target may end the loop', 1.5, ['confirmation', 'confirmation', 'round']],
   ])('%s', async (_name, targetValBpb, open) => {
     const bench = await LoopBench.open({ parallel: 3, rounds: 20, targetValBpb });
     await bench.tick();

@@ -74,7 +74,7 @@ function planConfirmation(facts: ExtraFacts, run: ScoredRun, champion: readonly 
   const isStuck = tries.some(({ state, reason }) => state === 'refused' && reason?.code === 'over_budget');
   if (isStuck || tries.length >= MAX_TRIES) return [];
   const open = tries.filter(isOpen);
-  // While there is time, what one voice says may make the next one needless.
+  // While there is time, what those under way say may make the next one needless.
   if (open.length > 0 && facts.patience > 0) return [];
   const evidence = gatherEvidence(run, facts.runs, facts.task);
   const next: Extra = {
@@ -96,9 +96,7 @@ function planConfirmation(facts: ExtraFacts, run: ScoredRun, champion: readonly 
   const seed = pickSeed(run, facts.runs, champion, open.filter((other) => !isSame(other)).length);
   // The very same program first: only of that can it be told who lies.
   if ([...voices, ...open].some(isSame)) return [{ ...next, seed }];
-  return wanted === 1 || facts.patience > 0
-    ? [next]
-    : [next, { ...next, seed, key: `confirm-${run.experimentId}-${tries.length + 2}` }];
+  return wanted === 1 ? [next] : [next, { ...next, seed, key: `confirm-${run.experimentId}-${tries.length + 2}` }];
 }
 
 /** How many more fresh runs a title waits for. */
