@@ -35,11 +35,19 @@ export function gatherEvidence(selecting: ScoredRun, runs: readonly ScoredRun[],
   return recallFamily(selecting, () => findEvidence(selecting, runs, task));
 }
 
+/** A list of runs → its ideas: to look through all runs for each of them takes longer the more there are. */
+const recallFamilies = rememberPer<readonly ScoredRun[], ReadonlyMap<string, readonly ScoredRun[]>>();
+
+function mapFamilies(runs: readonly ScoredRun[]): ReadonlyMap<string, readonly ScoredRun[]> {
+  return new Map(groupBy(runs, ({ family }) => family).map((own) => [own[0]?.family ?? '', own]));
+}
+
 function findEvidence(selecting: ScoredRun, runs: readonly ScoredRun[], task: Task): FamilyEvidence {
   const { repeat } = estimateNoise(runs, task.noisePrior);
   const discredited = listDiscredited(runs, task.noisePrior);
   const isHeard = (run: ScoredRun) => doesCount(run) && !discredited.has(run.endpoint);
-  const same = runs.filter((run) => run.family === selecting.family && (isHeard(run) || run === selecting));
+  const families = recallFamilies(runs, () => mapFamilies(runs));
+  const same = (families.get(selecting.family) ?? []).filter((run) => isHeard(run) || run === selecting);
   // Only the very same program repeats itself; other seeds differ honestly.
   const splits = groupBy(same, ({ variantHash, tier, dataHash }) => `${variantHash} ${tier} ${dataHash}`).map((group) =>
     splitRepeats(group, repeat),

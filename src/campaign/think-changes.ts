@@ -1,3 +1,4 @@
+import { rememberPer } from '../base/memo.ts';
 import { numberOf, parseLiteral } from './proposer/literals.ts';
 import type { ChangeRun } from './think-facts.ts';
 
@@ -20,6 +21,13 @@ export function readMoves(description: string): KnobMove[] {
   });
 }
 
+/** A change is looked at for several parts of the text. */
+const recallMoves = rememberPer<ChangeRun, readonly KnobMove[]>();
+
+function movesOf(change: ChangeRun): readonly KnobMove[] {
+  return recallMoves(change, () => readMoves(change.description));
+}
+
 function directionOf(from: string, to: string): KnobMove['direction'] {
   const [before, after] = [parseLiteral(from), parseLiteral(to)];
   const [a, b] = [before && numberOf(before), after && numberOf(after)];
@@ -38,8 +46,9 @@ export interface DeadEnd {
 /** Moves of a single constant that never helped, those tried most often first. */
 export function findDeadEnds(changes: readonly ChangeRun[]): DeadEnd[] {
   const ends = new Map<string, DeadEnd & { hasHelped: boolean }>();
-  for (const { description, score, verdict, role } of changes) {
-    const [move, ...more] = readMoves(description);
+  for (const change of changes) {
+    const { score, verdict, role } = change;
+    const [move, ...more] = movesOf(change);
     if (!move || more.length > 0 || role !== 'round' || verdict === null) continue;
     const what = `${move.name} ${move.direction ?? `→ ${move.to}`}`;
     const end = ends.get(what) ?? { what, tries: 0, best: null, crashes: 0, hasHelped: false };
@@ -71,8 +80,9 @@ export function findCoverage(
   championScore: number | null,
 ): KnobCoverage[] {
   const tried = new Map<string, Map<string, number | null>>();
-  for (const { description, score } of changes) {
-    const [move, ...more] = readMoves(description);
+  for (const change of changes) {
+    const { score } = change;
+    const [move, ...more] = movesOf(change);
     if (!move || more.length > 0) continue;
     const values = tried.get(move.name) ?? new Map<string, number | null>();
     const best = values.get(move.to) ?? null;
@@ -100,8 +110,9 @@ function isAtEdge(values: readonly { value: string; score: number | null }[]): b
 export function findUntriedPairs(changes: readonly ChangeRun[]): string[] {
   const promising = new Set<string>();
   const together = new Set<string>();
-  for (const { description, verdict } of changes) {
-    const names = [...new Set(readMoves(description).map(({ name }) => name))].sort();
+  for (const change of changes) {
+    const { verdict } = change;
+    const names = [...new Set(movesOf(change).map(({ name }) => name))].sort();
     if (names.length === 1 && names[0] !== undefined && (verdict === 'RETEST' || verdict === 'KEEP'))
       promising.add(names[0]);
     for (const [index, first] of names.entries())
