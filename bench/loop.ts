@@ -2,7 +2,7 @@
  * Efficiency of a loop's waves: 64 simulated workers of mixed speeds, of whose runs 10 % fail, driven by the real loop
  * engine, judge and choice of workers over a real store; only the clock and the training are simulated. The makespan is
  * held against lower bounds on what any scheduler could do with as many runs, with and without the order in which runs
- * depend on each other: `npm run bench:loop -- [rounds]`.
+ * depend on each other: `npm run bench:loop -- [rounds] [seed]`.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,6 +26,8 @@ import { drawIdsFrom } from './science/seeded-ids.ts';
 
 const WORKERS = 64;
 const ROUNDS = Number(process.argv[2] ?? 800);
+/** Draws ids, faults and scores. */
+const SEED = Number(process.argv[3] ?? 7);
 const FAULTS = 0.1;
 const START_MS = 1_790_000_000_000;
 const PRICE = atomicUsdc(50_000);
@@ -61,7 +63,7 @@ const workers = [...durations.keys()].map((endpoint) => draftFromOperator(endpoi
 class Simulation {
   readonly #db: Db;
   readonly #scene: Scene;
-  readonly #random = new Random(7);
+  readonly #random = new Random(SEED);
   readonly #engine: LoopEngine;
   /** Score of each program by its hash. */
   readonly #scores = new Map<string, number>();
@@ -225,7 +227,7 @@ function boundByOrder(ended: readonly Experiment[]): number {
 for (const scene of SCENES) {
   const dataDir = mkdtempSync(join(tmpdir(), 'autoresearch-bench-'));
   const db = await openDatabase(dataDir);
-  drawIdsFrom(scene.name);
+  drawIdsFrom(`${scene.name} ${SEED}`);
   await loadMasterSecret(db, () => '0'.repeat(64));
   try {
     const simulation = new Simulation(db, scene);
